@@ -1,0 +1,110 @@
+"""Secrets of the installation and the session token made with them.
+
+A token is 66 bytes, 88 characters of base64url without padding: `sid` (16), `secret` (32), tag (18). Every string of
+88 characters decodes to other bytes, so there is one spelling of a token. Only sha256(secret) is ever stored.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from typing import NamedTuple
+
+SID_BYTES, SECRET_BYTES, TAG_BYTES = 16, 32, 18
+TOKEN_CHARS = (SID_BYTES + SECRET_BYTES + TAG_BYTES) * 4 // 3
+
+
+def b64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def new_id() -> str:
+    """A public id: 128 random bits as 22 characters."""
+    return b64url(secrets.token_bytes(SID_BYTES))
+
+
+def equal(a: bytes, b: bytes) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(a, b)
+
+
+class Keyring:
+    """The installation's secrets, newest first: the first makes tags, all are accepted, so one can be changed
+    without logging anyone out. Each purpose has a key of its own."""
+
+    def __init__(self, secret_keys: tuple[bytes, ...]) -> None:
+        if not secret_keys:
+            raise ValueError("a keyring needs at least one secret")
+        self._secret_keys = secret_keys
+        self._derived: dict[str, tuple[bytes, ...]] = {}
+
+    def tag(self, purpose: str, message: bytes) -> bytes:
+        return self._tag(self._keys(purpose)[0], message)
+
+    def accepts(self, purpose: str, message: bytes, tag: bytes) -> bool:
+        return any(equal(self._tag(key, message), tag) for key in self._keys(purpose))
+
+    def _keys(self, purpose: str) -> tuple[bytes, ...]:
+        if purpose not in self._derived:
+            self._derived[purpose] = tuple(
+                hmac.digest(key, b"authsvc " + purpose.encode(), "sha256") for key in self._secret_keys
+            )
+        return self._derived[purpose]
+
+    @staticmethod
+    def _tag(key: bytes, message: bytes) -> bytes:
+        return hmac.digest(key, message, "sha256")[:TAG_BYTES]
+
+
+class Token(NamedTuple):
+    """What a session cookie carries. `sid` is public, `secret` is not."""
+
+    sid: str
+    secret: bytes
+
+    @property
+    def hash(self) -> bytes:
+        return hashlib.sha256(self.secret).digest()
+
+
+def new_token(sid: str | None = None) -> Token:
+    """A token for a new session, or with `sid` the next token of that session (rotation)."""
+    return Token(sid or new_id(), secrets.token_bytes(SECRET_BYTES))
+
+
+def write_token(keyring: Keyring, token: Token) -> str:
+    body = base64.urlsafe_b64decode(token.sid + "==") + token.secret
+    return b64url(body + keyring.tag("session token", body))
+
+
+def read_token(keyring: Keyring, value: str) -> Token | None:
+    """The token in a cookie's value, or None if we did not make it. Looks nothing up."""
+    if len(value) != TOKEN_CHARS:
+        return None
+    try:
+        raw = base64.b64decode(value.encode("ascii"), altchars=b"-_", validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        return None
+    body, tag = raw[:-TAG_BYTES], raw[-TAG_BYTES:]
+    if not keyring.accepts("session token", body, tag):
+        return None
+    return Token(b64url(body[:SID_BYTES]), body[SID_BYTES:])
+
+
+def known_device(keyring: Keyring, user_id: str, cookie: str) -> bool:
+    """Whether this browser has logged in as that user before (`device_cookie` was set then)."""
+    try:
+        tag = base64.b64decode(cookie.encode("ascii"), altchars=b"-_", validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        return False
+    return keyring.accepts("known device", user_id.encode(), tag)
+
+
+def device_cookie(keyring: Keyring, user_id: str) -> str:
+    return b64url(keyring.tag("known device", user_id.encode()))
+
+
+def pseudonym(keyring: Keyring, text: str) -> str:
+    """A stable stand-in for a text that must not be stored as typed (people type passwords into the email field)."""
+    return b64url(keyring.tag("pseudonym", text.encode("utf-8", "surrogatepass")))

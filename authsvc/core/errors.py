@@ -1,0 +1,116 @@
+"""Every way in which authsvc says no.
+
+    AuthsvcError
+    ├── BadRequest              the request is malformed
+    │   └── InvalidFields       fields of the body are missing or wrong
+    ├── Unauthenticated         nobody is logged in here
+    │   └── InvalidCredentials  the email or the password is wrong
+    ├── CrossSite               a write that came from another site
+    ├── NotFound                no such thing, or it is not yours
+    ├── EmailTaken              an account with this email exists
+    ├── RateLimited             too often; try again after `retry_after` seconds
+    ├── Unavailable             a part is down; try again after `retry_after` seconds
+    │   ├── StorageDown         SQL does not answer
+    │   ├── RedisDown           Redis does not answer (SQL takes over; users never see it)
+    │   └── Busy                more logins than this machine can hash
+    └── Misconfigured           the service refuses to start like this
+
+An error carries a stable word (`code`) and a sentence; the edges (`web/errors.py`, `bridge/protocol.py`) carry
+the numbers.
+"""
+
+from typing import ClassVar, NamedTuple
+
+
+class AuthsvcError(Exception):
+    code: ClassVar[str] = "error"
+    sentence: ClassVar[str] = "Something went wrong."
+
+    def __init__(self, detail: str | None = None) -> None:
+        self.detail = detail or self.sentence
+        super().__init__(self.detail)
+
+
+class BadRequest(AuthsvcError):
+    code = "bad_request"
+    sentence = "The request could not be understood."
+
+
+class FieldError(NamedTuple):
+    """What is wrong with one field. `message` never repeats the value that was sent."""
+
+    field: str
+    code: str
+    message: str
+
+
+class InvalidFields(BadRequest):
+    code = "invalid_fields"
+    sentence = "Some fields are missing or not valid."
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__()
+        self.errors = errors
+
+
+class Unauthenticated(AuthsvcError):
+    code = "unauthenticated"
+    sentence = "Nobody is logged in here. Log in first."
+
+
+class InvalidCredentials(Unauthenticated):
+    code = "invalid_credentials"
+    sentence = "The email or the password is wrong."
+
+
+class CrossSite(AuthsvcError):
+    code = "cross_site"
+    sentence = "This request came from another site and was not carried out."
+
+
+class NotFound(AuthsvcError):
+    code = "not_found"
+    sentence = "There is nothing here."
+
+
+class EmailTaken(AuthsvcError):
+    code = "email_taken"
+    sentence = "An account with this email exists already."
+
+
+class RetryLater(AuthsvcError):
+    """Base of the errors that pass by themselves. `retry_after` is in seconds."""
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 5) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class RateLimited(RetryLater):
+    code = "rate_limited"
+    sentence = "Too many failed attempts. Wait a while, then try again."
+
+
+class Unavailable(RetryLater):
+    code = "unavailable"
+    sentence = "The service cannot answer right now. Try again in a moment."
+
+
+class StorageDown(Unavailable):
+    code = "storage_unavailable"
+    sentence = "The database cannot be reached right now. Try again in a moment."
+
+
+class RedisDown(Unavailable):
+    code = "redis_unavailable"
+    sentence = "Redis cannot be reached right now. Try again in a moment."
+
+
+class Busy(Unavailable):
+    code = "busy"
+    sentence = "Too many people are logging in at this moment. Try again in a few seconds."
+
+
+class Misconfigured(AuthsvcError):
+    code = "misconfigured"
+    sentence = "The settings are not usable."

@@ -1,0 +1,259 @@
+"""The session protocol: how a session gets from SQL into Redis, is believed there, and is ended for good.
+
+SQL decides; Redis holds copies. An operation is a generator that asks for one piece of I/O at a time, `Ask` for Redis
+or `Statement` for SQL, and is told the answer, so the same operation runs through the sync door (`Store`), the async
+door (`AsyncStore`), and step by step in a test. docs/sessions.md says what each element rules out.
+"""
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from authsvc.core import events
+from authsvc.core.crypto import Token, equal
+from authsvc.core.errors import RedisDown, StorageDown, Unavailable
+from authsvc.core.redis import AsyncRedis, Command, Reply, SyncRedis
+from authsvc.core.session import Copy, Session, alive, decode, encode
+
+L = 10_000  # ms for which a copy is believed
+G = 60_000  # ms for which a copy is believed while SQL is down; also the life of a copy
+AHEAD = 2_000  # ms that another process's clock may be ahead of ours
+MARK_LIFE = 5_000  # ms
+ENDED_LIFE = 60_000  # ms
+FINAL = 70  # seconds after which an end is final without Redis: G, 2 s for clocks, 5 s for the transaction, rounded up
+TOUCH_EVERY = 60  # seconds between two writes of `seen`
+TRIES = 20  # of a save against others that change the same session
+REFILLS = 3
+ANNOUNCED_AT_ONCE = 100
+
+ENDED = b"ended"
+FILLING = b"filling:"
+
+CAS = (
+    "if redis.call('GET',KEYS[1]) == ARGV[1] then redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) return 1 end return 0"
+)
+
+T = TypeVar("T")
+Clock = Callable[[], float]  # unix seconds
+
+
+class Ask(NamedTuple):
+    """Redis commands, each on one key. The answer is a Reply, or RedisDown is thrown in."""
+
+    commands: tuple[Command, ...]
+
+
+class Found(NamedTuple):
+    """What a statement left in SQL: the session, None if it has ended or never was; and whether its write applied."""
+
+    session: Session | None
+    applied: bool = True
+
+
+class Statement(NamedTuple):
+    """One SQL transaction, a call without arguments. The answer is its result, or StorageDown is thrown in."""
+
+    run: Callable[[], Any]
+
+
+Operation = Generator[Ask | Statement, Any, T]
+
+
+def key_of(sid: str) -> str:
+    return f"authsvc:session:{sid}"
+
+
+def ask(*commands: Command) -> Ask:
+    return Ask(commands)
+
+
+class Seen(NamedTuple):
+    """What lies under a key, and the stamp to be: taken before the statement whose result it will mark."""
+
+    value: bytes | None
+    run: bytes
+    checked: int
+
+
+def _look(sid: str, clock: Clock) -> Operation[Seen]:
+    reply: Reply = yield ask(("GET", key_of(sid)))
+    return Seen(reply.values[0], reply.run, int(clock() * 1000))
+
+
+def _believed(copy: Copy, seen: Seen, age: int) -> bool:
+    return copy.run == seen.run and -AHEAD < seen.checked - copy.checked < age
+
+
+def load(
+    token: Token,
+    select: Callable[[], Any],
+    clock: Clock,
+    touch: Callable[[], Any] | None = None,
+) -> Operation[Session | None]:
+    """The live session of this token, or None. `touch`, where given, writes `seen` once a minute.
+
+    Raises StorageDown if neither SQL nor a copy can tell.
+    """
+
+    def answer(session: Session | None) -> Session | None:
+        held = session is not None and equal(session.hash, token.hash) and alive(session, clock())
+        return session if held else None
+
+    try:
+        seen = yield from _look(token.sid, clock)
+    except RedisDown:
+        found: Found = yield Statement(select)
+        return answer(found.session)
+    if seen.value == ENDED:
+        return None
+    copy = decode(seen.value) if seen.value else None
+    if copy and copy.session.sid != token.sid:  # another caller's reply: not a word of it is believed
+        found = yield Statement(select)
+        return answer(found.session)
+    known = answer(copy.session) if copy else None
+    due = touch is not None and known is not None and clock() - known.seen >= TOUCH_EVERY
+    if copy and known and not due and _believed(copy, seen, L):
+        return known
+    try:
+        found, _ = yield from sync(token.sid, touch if due and touch else select, clock, seen)
+        return answer(found.session)
+    except StorageDown:
+        if copy and known and _believed(copy, seen, G):
+            return known
+        raise
+
+
+def sync(
+    sid: str, statement: Callable[[], Any], clock: Clock, seen: Seen | None = None
+) -> Operation[tuple[Found, bool]]:
+    """Run a statement and bring its result into Redis. Returns the result, and False if another got there first."""
+    expected: bytes | None = None
+    try:
+        seen = seen or (yield from _look(sid, clock))
+        expected = seen.value
+        if expected is None:
+            mark = FILLING + secrets.token_bytes(16)
+            reply: Reply = yield ask(("SET", key_of(sid), mark, "NX", "PX", MARK_LIFE))
+            expected = mark if reply.values[0] else None
+    except RedisDown:
+        seen = None
+    found: Found = yield Statement(statement)
+    if seen is None or expected is None:
+        return found, True
+    value, life = (encode(Copy(found.session, seen.run, seen.checked)), G) if found.session else (ENDED, ENDED_LIFE)
+    try:
+        reply = yield ask(("EVAL", CAS, 1, key_of(sid), expected, value, life))
+    except RedisDown:
+        return found, True
+    return found, bool(reply.values[0])
+
+
+def _write(sid: str, statement: Callable[[], Any], select: Callable[[], Any], clock: Clock) -> Operation[Found]:
+    """A statement whose result must get into Redis. After its commit nothing of this can fail."""
+    found, filled = yield from sync(sid, statement, clock)
+    for _ in range(REFILLS):
+        if filled or not found.applied:
+            break
+        try:
+            _, filled = yield from sync(sid, select, clock)
+        except StorageDown:
+            break
+    return found
+
+
+def change(
+    session: Session,
+    update: Callable[[Session], Callable[[], Any]],
+    select: Callable[[], Any],
+    clock: Clock,
+) -> Operation[Session | None]:
+    """Write a change of a session. `update(base)` makes the statement that applies it to the version of `base`; where
+    another was faster it is applied to what that one left. None: the session has ended, and the write was dropped."""
+    base = session
+    for _ in range(TRIES):
+        found = yield from _write(session.sid, update(base), select, clock)
+        if found.applied or found.session is None:
+            return found.session
+        base = found.session
+    raise Unavailable("Too many requests are changing this session at once.", retry_after=1)
+
+
+def announce(facts: Sequence[events.Fact]) -> Operation[bool]:
+    """Tell Redis what has happened: mark ended sessions, then stream and publish. False: Redis could not be reached."""
+    try:
+        for start in range(0, len(facts), ANNOUNCED_AT_ONCE):
+            batch = facts[start : start + ANNOUNCED_AT_ONCE]
+            yield ask(*_marks(batch), *_messages(batch))
+    except RedisDown:
+        return False
+    return True
+
+
+def _marks(facts: Sequence[events.Fact]) -> Iterator[Command]:
+    for fact in facts:
+        if fact.name == events.SESSION_ENDED and fact.sid:
+            yield "SET", key_of(fact.sid), ENDED, "PX", ENDED_LIFE
+
+
+def _messages(facts: Sequence[events.Fact]) -> Iterator[Command]:
+    for fact in facts:
+        message = events.dump(fact)
+        yield "XADD", events.STREAM, "MAXLEN", "~", events.STREAM_LENGTH, "*", "fact", message
+        yield "PUBLISH", events.STREAM, message
+
+
+class Store:
+    """The sync door: web, workers and the command line."""
+
+    def __init__(self, redis: SyncRedis, clock: Clock = time.time) -> None:
+        self.redis = redis
+        self.clock = clock
+
+    def run(self, operation: Operation[T]) -> T:
+        try:
+            step = next(operation)
+            while True:
+                try:
+                    answer = self.perform(step)
+                except (RedisDown, StorageDown) as error:
+                    step = operation.throw(error)
+                else:
+                    step = operation.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def perform(self, step: Ask | Statement) -> Any:
+        return self.redis.execute(*step.commands) if isinstance(step, Ask) else step.run()
+
+
+class AsyncStore:
+    """The async door: the bridge. Its statements are calls that return awaitables."""
+
+    def __init__(self, redis: AsyncRedis, clock: Clock = time.time) -> None:
+        self.redis = redis
+        self.clock = clock
+
+    async def run(self, operation: Operation[T]) -> T:
+        try:
+            step = next(operation)
+            while True:
+                try:
+                    answer = await self.perform(step)
+                except (RedisDown, StorageDown) as error:
+                    step = operation.throw(error)
+                else:
+                    step = operation.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def perform(self, step: Ask | Statement) -> Any:
+        return await self.redis.execute(*step.commands) if isinstance(step, Ask) else await step.run()
+
+    async def load(self, token: Token, loader: "Loader") -> Session | None:
+        return await self.run(load(token, lambda: loader(token.sid), self.clock))
+
+
+Loader = Callable[[str], Awaitable[Found]]

@@ -1,0 +1,124 @@
+"""The engine and its transactions. A database that does not answer is StorageDown, whatever the driver calls it."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from authsvc.core.errors import StorageDown
+
+CONNECT_TIMEOUT = 2  # seconds
+STATEMENT_TIMEOUT = 5  # seconds, for a statement and for a lock: the longest transaction of an end
+POOL = {"pool_size": 8, "max_overflow": 24, "pool_timeout": 2.0}
+
+
+class Database:
+    """The sync door to SQL. `transaction()` writes, `reading()` does not."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = create_engine(_driver(url, "psycopg", ""), **_options(url), **POOL)
+        _prepare(self.engine)
+        self._reading = sessionmaker(self.engine, expire_on_commit=False)
+        self._writing = sessionmaker(self.engine.execution_options(authsvc_writes=True), expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        with _storage_errors(), self._writing.begin() as sql:
+            yield sql
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        with _storage_errors(), self._reading.begin() as sql:
+            yield sql
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+class AsyncDatabase:
+    """The async door to SQL; it only reads."""
+
+    def __init__(self, url: str) -> None:
+        self.engine: AsyncEngine = create_async_engine(
+            _driver(url, "psycopg_async", "aiosqlite"), **_options(url), **POOL
+        )
+        _prepare(self.engine.sync_engine)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        with _storage_errors():
+            async with self.engine.begin() as sql:
+                yield sql
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+@contextmanager
+def _storage_errors() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except (DBAPIError, PoolTimeoutError) as error:
+        if isinstance(error, DBAPIError) and not _is_outage(error):
+            raise
+        raise StorageDown from error
+    except OSError as error:  # asyncio and psycopg let some connection errors through as they are
+        raise StorageDown from error
+
+
+def _is_outage(error: DBAPIError) -> bool:
+    """Whether the database is away, stuck or locked, and not our statement wrong."""
+    return error.connection_invalidated or type(error.orig).__name__ in (
+        "OperationalError", "InterfaceError", "AdminShutdown", "CannotConnectNow", "QueryCanceled", "LockNotAvailable",
+        "ConnectionTimeout", "CrashShutdown", "TooManyConnections", "ReadOnlySqlTransaction", "DeadlockDetected",
+    )  # fmt: skip
+
+
+def _driver(url: str, postgresql: str, sqlite: str) -> URL:
+    parsed = make_url(url)
+    driver = {"postgresql": postgresql, "postgres": postgresql, "sqlite": sqlite}.get(parsed.get_backend_name())
+    name = "postgresql" if parsed.get_backend_name() == "postgres" else parsed.get_backend_name()
+    return parsed.set(drivername=f"{name}+{driver}" if driver else name)
+
+
+def _options(url: str) -> dict[str, Any]:
+    if make_url(url).get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": STATEMENT_TIMEOUT, "check_same_thread": False}}
+    ms = STATEMENT_TIMEOUT * 1000
+    return {
+        "pool_pre_ping": True,
+        "connect_args": {
+            "connect_timeout": CONNECT_TIMEOUT,
+            "tcp_user_timeout": ms,
+            "options": f"-c statement_timeout={ms} -c lock_timeout={ms} -c idle_in_transaction_session_timeout={ms}",
+        },
+    }
+
+
+def _prepare(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _sqlite_connected)
+        event.listen(engine, "begin", _sqlite_begins)
+
+
+def _sqlite_connected(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by itself
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")  # an acknowledged logout survives a power cut
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _sqlite_begins(connection: Any) -> None:
+    """A writer takes its lock at once: one that first reads would fail when it begins to write."""
+    writes = connection.get_execution_options().get("authsvc_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,69 @@
+"""Facts are written in the transaction of what they tell, and delivered to Redis afterwards: at once by whoever wrote
+them, and again by the relay until that has worked."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session as Sql
+
+from authsvc.core import events
+from authsvc.core.events import Fact
+from authsvc.core.store import Store, announce
+from authsvc.db import Database
+from authsvc.models import Event
+
+BATCH = 500
+
+
+def record(sql: Sql, facts: Sequence[Fact], *, ip: str | None = None, account: str | None = None) -> list[Fact]:
+    """Write facts in the caller's transaction; returns them with their ids. Facts that nothing live waits for are
+    done as soon as they are written."""
+    if not facts:
+        return []
+    rows = [
+        {
+            "at": fact.at,
+            "name": fact.name,
+            "user_id": fact.user,
+            "sid": fact.sid,
+            "ip": ip,
+            "account": account,
+            "data": fact.data,
+            "delivered_at": None if fact.name in events.LIVE else fact.at,
+        }
+        for fact in facts
+    ]
+    statement = insert(Event).returning(Event, sort_by_parameter_order=True)
+    return [fact_of(event) for event in sql.scalars(statement, rows)]
+
+
+def fact_of(event: Event) -> Fact:
+    return Fact(event.name, event.user_id, event.at, event.sid, event.data, event.id)
+
+
+class Outbox:
+    """Delivery of facts to Redis, at least once each."""
+
+    def __init__(self, db: Database, store: Store) -> None:
+        self._db = db
+        self._store = store
+
+    def deliver(self, facts: Sequence[Fact]) -> bool:
+        """Tell Redis; False if it could not be reached, and the relay will have to."""
+        live = [fact for fact in facts if fact.name in events.LIVE]
+        if not self._store.run(announce(live)):
+            return False
+        self._mark(fact.id for fact in live if fact.id is not None)
+        return True
+
+    def relay(self) -> int:
+        """Deliver what is not yet delivered, oldest first; returns how many facts that were. Safe to run twice."""
+        with self._db.reading() as sql:
+            waiting = sql.scalars(select(Event).where(Event.delivered_at.is_(None)).order_by(Event.id).limit(BATCH))
+            facts = [fact_of(event) for event in waiting]
+        return len(facts) if facts and self.deliver(facts) else 0
+
+    def _mark(self, ids: Iterable[int]) -> None:
+        if wanted := list(ids):
+            with self._db.transaction() as sql:
+                sql.execute(update(Event).where(Event.id.in_(wanted)).values(delivered_at=int(self._store.clock())))

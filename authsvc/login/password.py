@@ -1,0 +1,69 @@
+"""Passwords: argon2id in a bounded pool, the same work whether or not there is an account."""
+
+import secrets
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from authsvc.core.errors import Busy, FieldError, InvalidFields
+from authsvc.core.settings import Settings
+
+T = TypeVar("T")
+
+
+class Hasher:
+    """Hashes as many passwords at once as this process has cores, lets some wait, and refuses the rest early."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._argon2 = PasswordHasher(
+            time_cost=settings.argon2_time_cost, memory_cost=settings.argon2_memory_kib, parallelism=1
+        )
+        self._pool = ThreadPoolExecutor(settings.hashers, thread_name_prefix="argon2")
+        self._places = threading.BoundedSemaphore(settings.hashers + settings.hash_queue)
+        self._nobody = self._argon2.hash(secrets.token_urlsafe())  # what the password of no account is compared with
+
+    def hash(self, password: str) -> str:
+        """The PHC string of a password. Raises Busy."""
+        return self._in_turn(lambda: self._argon2.hash(_bytes(password)))
+
+    def verify(self, stored: str | None, password: str) -> bool:
+        """Whether the password is the stored one; as much work when there is none. Raises Busy."""
+
+        def run() -> bool:
+            try:
+                return self._argon2.verify(stored or self._nobody, _bytes(password)) and stored is not None
+            except (VerificationError, InvalidHashError):
+                return False
+
+        return self._in_turn(run)
+
+    def outdated(self, stored: str) -> bool:
+        return self._argon2.check_needs_rehash(stored)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _in_turn(self, work: Callable[[], T]) -> T:
+        if not self._places.acquire(blocking=False):
+            raise Busy
+        try:
+            return self._pool.submit(work).result()
+        finally:
+            self._places.release()
+
+
+def check_policy(settings: Settings, password: str, *, email: str, name: str = "") -> None:
+    """Raises InvalidFields if this may not become a password (NIST 800-63B: length, no rules about characters)."""
+    if not settings.password_min <= len(password) <= settings.password_max:
+        message = f"A password has {settings.password_min} to {settings.password_max} characters."
+        raise InvalidFields(FieldError("password", "length", message))
+    if password.casefold() in (email.casefold(), name.casefold()):
+        raise InvalidFields(FieldError("password", "guessable", "Choose something other than your email or name."))
+
+
+def _bytes(password: str) -> bytes:
+    return password.encode("utf-8", "surrogatepass")
