@@ -1,0 +1,24 @@
+"""The Flask application."""
+
+from flask import Flask
+
+from authsvc.services import Services
+from authsvc.web import errors, guards, login, ops, pages, sessions
+from authsvc.web.cookie import SessionInterface
+
+LARGEST_BODY = 64 * 1024
+
+
+def create_app(services: Services) -> Flask:
+    app = Flask("authsvc", static_url_path="/static")
+    app.config["MAX_CONTENT_LENGTH"] = LARGEST_BODY
+    app.url_map.merge_slashes = False  # its redirect would be built from the Host header
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    app.extensions["authsvc"] = services
+    app.session_interface = SessionInterface(app, services)
+    guards.install(app)
+    errors.install(app)
+    for blueprint in (login.blueprint, sessions.blueprint, pages.blueprint, ops.blueprint):
+        app.register_blueprint(blueprint)
+    return app

@@ -1,0 +1,76 @@
+"""Bodies, read strictly: JSON in /api, forms on pages, both into the same pydantic models."""
+
+import json
+from typing import Any, NoReturn, TypeVar
+
+from flask import request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from werkzeug.exceptions import UnsupportedMediaType
+
+from authsvc.core.errors import BadRequest, FieldError, InvalidFields
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class LoginBody(Body):
+    email: str = Field(min_length=1, max_length=320)
+    password: str = Field(min_length=1, max_length=4096)
+    remember: bool = False
+
+
+class LoginForm(LoginBody):
+    model_config = ConfigDict(strict=False)
+    next: str = Field("", max_length=2048)
+
+
+def json_body(model: type[M]) -> M:
+    """The request's JSON. Raises UnsupportedMediaType, BadRequest or InvalidFields."""
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType
+    try:
+        parsed = json.loads(request.get_data(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise BadRequest("The body is not valid JSON.") from None
+    return _validated(model, parsed)
+
+
+def form_body(model: type[M]) -> M:
+    """The request's form. Raises UnsupportedMediaType or InvalidFields."""
+    if request.mimetype not in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        raise UnsupportedMediaType
+    fields = request.form.to_dict(flat=False)
+    twice = [name for name, values in fields.items() if len(values) > 1]
+    if twice:
+        raise InvalidFields(*(FieldError(_short(name), "duplicate", "This field was sent twice.") for name in twice))
+    return _validated(model, {name: values[0] for name, values in fields.items()})
+
+
+def _validated(model: type[M], parsed: Any) -> M:
+    try:
+        return model.model_validate(parsed)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        raise InvalidFields(*(_field_error(problem) for problem in problems)) from None
+
+
+def _field_error(problem: Any) -> FieldError:
+    return FieldError(_short(".".join(map(str, problem["loc"]))), problem["type"], problem["msg"])
+
+
+def _short(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()[:100]
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return fields
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,140 @@
+"""What stands around every view: who calls, from which site, and the headers of every answer."""
+
+import ipaddress
+from typing import cast
+
+import ua_parser
+from flask import Flask, Response, current_app, request, session
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from authsvc.core.errors import CrossSite, Unauthenticated
+from authsvc.core.session import Session
+from authsvc.domain.sessions import Origin
+from authsvc.login.flow import Caller
+from authsvc.services import Services
+from authsvc.web.cookie import CookieSession
+
+API_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+FORM_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
+
+
+def install(app: Flask) -> None:
+    app.before_request(refuse_large_bodies)
+    app.before_request(refuse_cross_site_writes)
+    app.after_request(add_headers)
+
+
+def services() -> Services:
+    return cast("Services", current_app.extensions["authsvc"])
+
+
+def cookie_session() -> CookieSession:
+    return cast("CookieSession", session._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001 - a proxy
+
+
+def who() -> Session | None:
+    """The session of this request, or None for a stranger."""
+    return cookie_session().record
+
+
+def required() -> Session:
+    """The session of this request. Raises Unauthenticated."""
+    record = who()
+    if record is None:
+        raise Unauthenticated
+    return record
+
+
+def caller() -> Caller:
+    settings = services().settings
+    device_cookie = request.cookies.get(settings.device_cookie_name, "")
+    origin = Origin(client_ip(), device_name(request.user_agent.string))
+    return Caller(origin, device_cookie, cookie_session().token)
+
+
+def client_ip() -> str:
+    """The address of the client, as told by as many proxies as the operator has set, and by nobody else."""
+    hops = services().settings.trusted_proxies
+    forwarded = [part.strip() for part in ",".join(request.headers.getlist("X-Forwarded-For")).split(",")]
+    address = forwarded[-hops] if hops and len(forwarded) >= hops else request.remote_addr or ""
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return request.remote_addr or ""
+
+
+def device_name(user_agent: str) -> str:
+    """A name that a person recognises in a list, such as `Firefox on Linux`."""
+    seen = ua_parser.parse(user_agent[:512])
+    browser = seen.user_agent.family if seen.user_agent else ""
+    system = seen.os.family if seen.os else ""
+    return " on ".join(filter(None, (browser, system)))[:100] or "Unknown device"
+
+
+def refuse_large_bodies() -> None:
+    """Also where no view would read the body."""
+    if (request.content_length or 0) > current_app.config["MAX_CONTENT_LENGTH"]:
+        raise RequestEntityTooLarge
+
+
+def refuse_cross_site_writes() -> None:
+    """A page of another site can make a browser send a write with our cookie; the browser says so in headers.
+
+    Without those headers it is no browser of the last years; then a body that no form can send (or none) is asked for
+    wherever a cookie is sent along.
+    """
+    if request.method in SAFE_METHODS:
+        return
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site == "same-origin" or origin in services().settings.origins:
+        return
+    if site is None and origin is None and not (_carries_our_cookie() and _a_form_could_send_it()):
+        return
+    raise CrossSite
+
+
+def _carries_our_cookie() -> bool:
+    return services().settings.cookie_name in request.cookies
+
+
+def _a_form_could_send_it() -> bool:
+    if request.method != "POST":
+        return False
+    return request.mimetype in FORM_TYPES or (not request.mimetype and bool(request.content_length))
+
+
+def add_headers(response: Response) -> Response:
+    settings = services().settings
+    is_page = response.mimetype == "text/html"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = PAGE_POLICY if is_page else API_POLICY
+    response.headers["Referrer-Policy"] = "same-origin"
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    response.headers["X-Frame-Options"] = "DENY"
+    if settings.public_url.startswith("https://"):
+        response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
+    if request.path.startswith("/api/") and settings.trusted_origins:
+        _allow_trusted_origin(response, settings.trusted_origins)
+    return response
+
+
+def _allow_trusted_origin(response: Response, trusted: tuple[str, ...]) -> None:
+    """CORS with credentials for other origins of the same site (Fetch standard, 3.2)."""
+    response.vary.add("Origin")
+    origin = request.headers.get("Origin")
+    if origin not in trusted:
+        return
+    response.headers["Access-Control-Allow-Origin"] = origin
+    response.headers["Access-Control-Allow-Credentials"] = "true"
+    response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-site"
+    if request.method == "OPTIONS":
+        response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE"
+        response.headers["Access-Control-Allow-Headers"] = "Content-Type"
+        response.headers["Access-Control-Max-Age"] = "600"
