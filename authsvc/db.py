@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -36,6 +36,13 @@ class Database:
     def reading(self) -> Iterator[Session]:
         with _storage_errors(), self._reading.begin() as sql:
             yield sql
+
+    def time(self) -> float:
+        """The clock of the SQL server, in unix seconds."""
+        clock = "extract(epoch FROM clock_timestamp())"
+        clock = "(julianday('now') - 2440587.5) * 86400.0" if self.engine.dialect.name == "sqlite" else clock
+        with self.reading() as sql:
+            return float(sql.scalar(text(f"SELECT {clock}")))
 
     def close(self) -> None:
         self.engine.dispose()

@@ -1,42 +1,97 @@
-"""Shapes that several answers share."""
+"""Shapes of answers, also those that several views share. openapi.py describes them from here."""
 
 import time
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
 from flask import Response, jsonify
 
-from authsvc.core.session import Session, expires, idle_expires
-from authsvc.domain.sessions import Ending
+from authsvc.core import session as rules
+from authsvc.core.session import Session
+from authsvc.domain.sessions import Ending, Listed
+
+
+class UserInfo(TypedDict):
+    id: str
+    email: str
+    name: str
+    roles: list[str]
+
+
+class SessionInfo(TypedDict):
+    sid: str
+    created: str
+    expires: str
+    idle_expires: str
+    authenticated: str
+    amr: list[str]
+    device: str
+
+
+class Whoami(TypedDict):
+    user: UserInfo
+    session: SessionInfo
+
+
+class ListedSession(TypedDict):
+    sid: str
+    current: bool
+    created: str
+    seen: str
+    ip: str
+    device: str
+
+
+class SessionList(TypedDict):
+    sessions: list[ListedSession]
+
+
+class Ended(TypedDict):
+    ended: int
+
+
+class EndingSoon(TypedDict):
+    """Committed, and not yet known to Redis: ended everywhere by `final_by` at the latest."""
+
+    status: Literal["ending"]
+    final_by: str
+    ended: NotRequired[int]
 
 
 def rfc3339(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def whoami(session: Session) -> dict[str, Any]:
+def whoami(session: Session) -> Whoami:
     return {
-        "user": {
-            "id": session.user,
-            "email": session.email,
-            "name": session.name,
-            "roles": session.roles,
-        },
+        "user": {"id": session.user, "email": session.email, "name": session.name, "roles": list(session.roles)},
         "session": {
             "sid": session.sid,
             "created": rfc3339(session.created),
-            "expires": rfc3339(expires(session)),
-            "idle_expires": rfc3339(idle_expires(session)),
+            "expires": rfc3339(rules.expires(session)),
+            "idle_expires": rfc3339(rules.idle_expires(session)),
             "authenticated": rfc3339(session.authenticated),
-            "amr": session.amr,
+            "amr": list(session.amr),
             "device": session.device,
         },
     }
 
 
-def ended(ending: Ending, body: dict[str, Any] | None = None) -> Response:
+def listed(session: Listed, own: Session) -> ListedSession:
+    return {
+        "sid": session.sid,
+        "current": session.sid == own.sid,
+        "created": rfc3339(session.created),
+        "seen": rfc3339(session.seen),
+        "ip": session.ip,
+        "device": session.device,
+    }
+
+
+def ended(ending: Ending, body: Ended | None = None) -> Response:
     """204, or 200 with a body; 202 while Redis has not heard of the end."""
     if ending.final_by is not None:
-        response = jsonify({"status": "ending", "final_by": rfc3339(ending.final_by), **(body or {})})
+        soon: EndingSoon = {"status": "ending", "final_by": rfc3339(ending.final_by), **(body or {})}  # type: ignore[typeddict-item]  # the keys of Ended
+        response = jsonify(soon)
         response.status_code = 202
         return response
     return jsonify(body) if body else Response(status=204)

@@ -3,7 +3,7 @@
 from flask import Flask
 
 from authsvc.services import Services
-from authsvc.web import errors, guards, login, ops, pages, sessions
+from authsvc.web import errors, guards, login, openapi, ops, pages, sessions
 from authsvc.web.cookie import SessionInterface
 
 LARGEST_BODY = 64 * 1024
@@ -19,6 +19,6 @@ def create_app(services: Services) -> Flask:
     app.session_interface = SessionInterface(app, services)
     guards.install(app)
     errors.install(app)
-    for blueprint in (login.blueprint, sessions.blueprint, pages.blueprint, ops.blueprint):
-        app.register_blueprint(blueprint)
+    for room in (login, sessions, openapi, pages, ops):
+        app.register_blueprint(room.blueprint)
     return app

@@ -13,11 +13,13 @@ blueprint = Blueprint("login", __name__, url_prefix="/api")
 
 @blueprint.post("/login")
 def login() -> Response:
+    """Log in with email and password; the answer carries the session's cookie."""
     return jsonify(whoami(log_in(json_body(LoginBody))))
 
 
 @blueprint.post("/logout")
 def logout() -> Response:
+    """End the session of the cookie. 204 also when nobody is logged in."""
     return ended(log_out())
 
 

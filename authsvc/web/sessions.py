@@ -1,37 +1,37 @@
 """The session of the caller and the list of all their sessions."""
 
-from dataclasses import asdict
-from typing import Any
-
 from flask import Blueprint, Response, request
 
 from authsvc.core.errors import FieldError, InvalidFields
-from authsvc.core.session import Session
-from authsvc.domain.sessions import Ending, Listed
-from authsvc.web.answers import ended, rfc3339, whoami
+from authsvc.domain.sessions import Ending
+from authsvc.web.answers import SessionList, Whoami, ended, listed, whoami
 from authsvc.web.guards import cookie_session, required, services
 
 blueprint = Blueprint("sessions", __name__, url_prefix="/api")
 
 
 @blueprint.get("/session")
-def show() -> dict[str, Any]:
+def show() -> Whoami:
+    """Who is logged in here."""
     return whoami(required())
 
 
 @blueprint.get("/sessions")
-def index() -> dict[str, Any]:
+def index() -> SessionList:
+    """The caller's sessions, last used first."""
     own = required()
-    return {"sessions": [_as_json(listed, own) for listed in services().sessions.of_user(own.user)]}
+    return {"sessions": [listed(each, own) for each in services().sessions.of_user(own.user)]}
 
 
 @blueprint.delete("/sessions/<sid>")
 def end(sid: str) -> Response:
+    """End one session of the caller."""
     return ended(end_one(sid))
 
 
 @blueprint.delete("/sessions")
 def end_others() -> Response:
+    """End all other sessions of the caller, with `all=true` this one too."""
     own, everything = required(), _flag("all")
     if everything:
         ending = services().sessions.end_all(own.user)
@@ -48,11 +48,6 @@ def end_one(sid: str) -> Ending:
     if sid == own.sid:
         cookie_session().forget()
     return ending
-
-
-def _as_json(listed: Listed, own: Session) -> dict[str, Any]:
-    times = {"created": rfc3339(listed.created), "seen": rfc3339(listed.seen)}
-    return {**asdict(listed), **times, "current": listed.sid == own.sid}
 
 
 def _flag(name: str) -> bool:
