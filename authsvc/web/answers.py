@@ -1,9 +1,10 @@
 """Shapes of answers, also those that several views share. openapi.py describes them from here."""
 
 import time
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired
 
 from flask import Response, jsonify
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from authsvc.core import session as rules
 from authsvc.core.session import Session

@@ -32,7 +32,7 @@ def json_body(model: type[M]) -> M:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType
     try:
-        parsed = json.loads(request.get_data(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
+        parsed = json.loads(request.get_data().decode(), object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise BadRequest("The body is not valid JSON.") from None
     return _validated(model, parsed)

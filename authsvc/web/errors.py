@@ -79,8 +79,6 @@ def _answer(error: AuthsvcError) -> Response:
 
 def _answer_http(error: HTTPException) -> Response:
     status = error.code or 500
-    if error.response is not None or status < HTTPStatus.BAD_REQUEST:
-        return current_app.make_response(error.get_response())
     phrase = HTTPStatus(status).phrase
     code, sentence = HTTP_CODES.get(status, (phrase.lower().replace(" ", "_"), f"{phrase}."))
     response = _as_asked(_members(status, code, sentence))

@@ -17,7 +17,7 @@ from authsvc.web.sessions import end_one
 blueprint = Blueprint("pages", __name__)
 
 
-@blueprint.get("/")
+@blueprint.get("/", strict_slashes=False)  # else an empty path is redirected to the Host header
 def home() -> Response:
     return see("/account" if who() else "/login")
 

@@ -1,0 +1,62 @@
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from authsvc.domain.accounts import Account
+from authsvc.services import Services
+from authsvc.web.app import create_app
+from tests.conftest import PASSWORD
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+@pytest.fixture
+def database_url(sqlite_url: str) -> str:
+    """The web knows no SQL, so one kind of database is enough here."""
+    return sqlite_url
+
+
+@pytest.fixture
+def app(services: Services) -> Flask:
+    return create_app(services)
+
+
+@pytest.fixture
+def anna(services: Services) -> Account:
+    return services.accounts.create("anna@example.org", services.hasher.hash(PASSWORD), name="Anna", roles=("editor",))
+
+
+@pytest.fixture
+def client(app: Flask) -> Iterator[FlaskClient]:
+    """A program: it sends no header that only browsers send."""
+    with app.test_client() as client:
+        yield client
+
+
+@pytest.fixture
+def browser(app: Flask) -> Callable[[], FlaskClient]:
+    """Makes browsers: each has cookies of its own and says where its requests come from."""
+
+    def make() -> FlaskClient:
+        browser = app.test_client()
+        browser.environ_base["HTTP_SEC_FETCH_SITE"] = "same-origin"
+        browser.environ_base["HTTP_USER_AGENT"] = FIREFOX
+        return browser
+
+    return make
+
+
+def login(client: FlaskClient, email: str = "anna@example.org", **more: Any) -> Any:
+    """Log in by JSON; returns the answer's body."""
+    answer = client.post("/api/login", json={"email": email, "password": PASSWORD, **more})
+    assert answer.status_code == 200, answer.get_data(as_text=True)
+    return answer.get_json()
+
+
+def cookie_of(client: FlaskClient, name: str = "session") -> str:
+    cookie = client.get_cookie(name)
+    assert cookie is not None
+    return cookie.value
