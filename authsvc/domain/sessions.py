@@ -221,17 +221,25 @@ class Sessions:
         return run
 
     def touching(self, token: Token) -> Callable[[], Found]:
-        own = update(Row_).where(Row_.sid == token.sid, Row_.hash == token.hash, Row_.ended_at.is_(None))
-        return self._writing(token.sid, own.values(seen_at=int(self._store.clock())))
+        def statement() -> Update:
+            own = update(Row_).where(Row_.sid == token.sid, Row_.hash == token.hash, Row_.ended_at.is_(None))
+            return own.values(seen_at=int(self._store.clock()))
+
+        return self._writing(token.sid, statement)
 
     def updating(self, base: Session, **values: Any) -> Callable[[], Found]:
-        same = update(Row_).where(Row_.sid == base.sid, Row_.version == base.version, Row_.ended_at.is_(None))
-        return self._writing(base.sid, same.values(version=base.version + 1, **values))
+        def statement() -> Update:
+            same = update(Row_).where(Row_.sid == base.sid, Row_.version == base.version, Row_.ended_at.is_(None))
+            return same.values(version=base.version + 1, **values)
 
-    def _writing(self, sid: str, statement: Update) -> Callable[[], Found]:
+        return self._writing(base.sid, statement)
+
+    def _writing(self, sid: str, statement: Callable[[], Update]) -> Callable[[], Found]:
+        """A statement that is built when it runs, for most loads never run theirs."""
+
         def run() -> Found:
             with self._db.transaction() as sql:
-                applied = sql.execute(statement).rowcount == 1  # type: ignore[attr-defined]  # a CursorResult
+                applied = sql.execute(statement()).rowcount == 1  # type: ignore[attr-defined]  # a CursorResult
                 return found(sql.execute(find(sid)).one_or_none(), self._settings)._replace(applied=applied)
 
         return run

@@ -18,6 +18,7 @@ from authsvc.core.session import Session
 from authsvc.services import Services
 from authsvc.web.errors import turn_into
 
+PERSONAL = [("Vary", "Cookie"), ("Cache-Control", "no-store")]
 DEVICE_LIFE = 400 * 86400  # seconds; the longest that browsers keep a cookie
 
 
@@ -95,8 +96,7 @@ class SessionInterface(ServerSideSessionInterface):  # type: ignore[misc]  # it 
     def save_session(self, app: Flask, session: CookieSession, response: Response) -> None:  # noqa: ARG002
         if not session.opened:
             return
-        response.vary.add("Cookie")
-        response.cache_control.no_store = True
+        response.headers.extend(PERSONAL)
         if session.forgotten:
             self._clear_cookie(response)
         elif session.issued:

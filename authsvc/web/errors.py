@@ -103,5 +103,5 @@ def _as_asked(members: dict[str, Any]) -> Response:
     else:
         body, mimetype = render_template("error.html", problem=members), "text/html"
     response = Response(body, members["status"], mimetype=mimetype)
-    response.cache_control.no_store = True
+    response.headers["Cache-Control"] = "no-store"
     return response

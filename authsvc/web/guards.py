@@ -14,18 +14,25 @@ from authsvc.login.flow import Caller
 from authsvc.services import Services
 from authsvc.web.cookie import CookieSession
 
-API_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+HEADERS = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("X-Frame-Options", "DENY"),
+]
+API_HEADERS = [("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox"), *HEADERS]
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 )
+PAGE_HEADERS = [("Content-Security-Policy", PAGE_POLICY), *HEADERS]
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 FORM_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 
 
 def install(app: Flask) -> None:
-    app.before_request(refuse_large_bodies)
-    app.before_request(refuse_cross_site_writes)
+    app.before_request(check_write)
     app.after_request(add_headers)
 
 
@@ -76,20 +83,20 @@ def device_name(user_agent: str) -> str:
     return " on ".join(filter(None, (browser, system)))[:100] or "Unknown device"
 
 
-def refuse_large_bodies() -> None:
-    """Also where no view would read the body."""
-    if (request.content_length or 0) > current_app.config["MAX_CONTENT_LENGTH"]:
+def check_write() -> None:
+    if request.method in SAFE_METHODS:
+        return
+    if (request.content_length or 0) > current_app.config["MAX_CONTENT_LENGTH"]:  # also where no view reads the body
         raise RequestEntityTooLarge
+    refuse_cross_site()
 
 
-def refuse_cross_site_writes() -> None:
+def refuse_cross_site() -> None:
     """A page of another site can make a browser send a write with our cookie; the browser says so in headers.
 
     Without those headers it is no browser of the last years; then a body that no form can send (or none) is asked for
     wherever a cookie is sent along.
     """
-    if request.method in SAFE_METHODS:
-        return
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if site == "same-origin" or origin in services().settings.origins:
         return
@@ -110,16 +117,10 @@ def _a_form_could_send_it() -> bool:
 
 def add_headers(response: Response) -> Response:
     settings = services().settings
-    is_page = response.mimetype == "text/html"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = PAGE_POLICY if is_page else API_POLICY
-    response.headers["Referrer-Policy"] = "same-origin"
-    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
-    response.headers["X-Frame-Options"] = "DENY"
+    response.headers.extend(PAGE_HEADERS if response.mimetype == "text/html" else API_HEADERS)
     if settings.public_url.startswith("https://"):
         response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
-    if request.path.startswith("/api/") and settings.trusted_origins:
+    if settings.trusted_origins and request.path.startswith("/api/"):
         _allow_trusted_origin(response, settings.trusted_origins)
     return response
 

@@ -98,9 +98,7 @@ def local_path(wanted: str) -> str:
 
 
 def see(path: str) -> Response:
-    response = make_response(redirect(path, 303))
-    response.cache_control.no_store = True
-    return response
+    return make_response(redirect(path, 303))
 
 
 def _after(ending: Ending, path: str) -> Response:
