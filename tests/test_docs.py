@@ -14,7 +14,10 @@ def test_the_settings_page_is_up_to_date() -> None:
     assert (ROOT / "docs" / "settings.md").read_text() == generate["settings_page"]()
 
 
-@pytest.mark.parametrize("page", sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("[!.]**/*.md")))
+PAGES = [path.relative_to(ROOT) for path in ROOT.rglob("*.md")]
+
+
+@pytest.mark.parametrize("page", sorted(str(page) for page in PAGES if not page.parts[0].startswith(".")))
 def test_links_of_our_pages_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", text):

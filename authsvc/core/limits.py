@@ -6,6 +6,7 @@ limit of ten (the common limiters count after the fact, or cannot take a count b
 
 import math
 import secrets
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from authsvc.core.redis import SyncRedis
@@ -33,28 +34,41 @@ class Limit(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A place taken in a window; `give_back` it if the attempt was not a failure."""
+    """A place taken in a window."""
 
     key: str
     member: str
 
-    def give_back(self, redis: SyncRedis) -> None:
-        redis.execute(("ZREM", self.key, self.member))
-
 
 class Full(Exception):
-    """The window is full. `retry_after` is in seconds."""
+    """A window is full. `retry_after` is in seconds."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(retry_after)
         self.retry_after = retry_after
 
 
-def take(redis: SyncRedis, limit: Limit, subject: str, now: float) -> Place:
-    """Take a place. Raises Full, or RedisDown."""
-    place = Place(limit.key(subject), secrets.token_hex(8))
-    now_ms, window_ms = int(now * 1000), limit.seconds * 1000
-    oldest = redis.execute(("EVAL", TAKE, 1, place.key, now_ms, window_ms, limit.most, place.member)).values[0]
-    if oldest is not None:
-        raise Full(max(1, math.ceil((float(oldest) + window_ms - now_ms) / 1000)))
-    return place
+def take(redis: SyncRedis, wanted: Sequence[tuple[Limit, str]], now: float) -> list[Place]:
+    """Take a place under each limit for its subject, or none at all. Raises Full, or RedisDown."""
+    places = [Place(limit.key(subject), secrets.token_hex(8)) for limit, subject in wanted]
+    now_ms = int(now * 1000)
+    commands = [
+        ("EVAL", TAKE, 1, place.key, now_ms, limit.seconds * 1000, limit.most, place.member)
+        for place, (limit, _) in zip(places, wanted, strict=True)
+    ]
+    oldest = redis.execute(*commands).values
+    waits = [
+        float(first) / 1000 + limit.seconds - now
+        for first, (limit, _) in zip(oldest, wanted, strict=True)
+        if first is not None
+    ]
+    if waits:
+        give_back(redis, [place for place, first in zip(places, oldest, strict=True) if first is None])
+        raise Full(max(1, math.ceil(max(waits))))
+    return places
+
+
+def give_back(redis: SyncRedis, places: Sequence[Place]) -> None:
+    """Give back the places of an attempt that was not a failure. Raises RedisDown."""
+    if places:
+        redis.execute(*(("ZREM", place.key, place.member) for place in places))

@@ -2,6 +2,7 @@
 them, and again by the relay until that has worked."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session as Sql
@@ -33,8 +34,8 @@ def record(sql: Sql, facts: Sequence[Fact], *, ip: str | None = None, account: s
         }
         for fact in facts
     ]
-    statement = insert(Event).returning(Event, sort_by_parameter_order=True)
-    return [fact_of(event) for event in sql.scalars(statement, rows)]
+    ids = sql.scalars(insert(Event).returning(Event.id, sort_by_parameter_order=True), rows)
+    return [replace(fact, id=event_id) for fact, event_id in zip(facts, ids, strict=True)]
 
 
 def fact_of(event: Event) -> Fact:
@@ -51,6 +52,8 @@ class Outbox:
     def deliver(self, facts: Sequence[Fact]) -> bool:
         """Tell Redis; False if it could not be reached, and the relay will have to."""
         live = [fact for fact in facts if fact.name in events.LIVE]
+        if not live:
+            return True
         if not self._store.run(announce(live)):
             return False
         self._mark(fact.id for fact in live if fact.id is not None)

@@ -128,9 +128,12 @@ class Sessions:
         """A new session, and the end of the one whose token the same browser still held. `epoch` is the user's at the
         time the password was checked: if all sessions were ended since, the login fails."""
         token, now = new_token(), int(self._store.clock())
+        idle, absolute = self._settings.lifetimes(remember=remember)
         with self._db.transaction() as sql:
             user = sql.execute(
-                select(User.epoch, User.disabled_at).where(User.id == user_id).with_for_update()
+                select(User.epoch, User.disabled_at, User.email, User.name, User.roles)
+                .where(User.id == user_id)
+                .with_for_update()
             ).one_or_none()
             if user is None or user.epoch != epoch or user.disabled_at is not None:
                 raise InvalidCredentials
@@ -141,11 +144,13 @@ class Sessions:
                 )
             )  # fmt: skip
             started = {"ip": origin.ip, "device": origin.device}
-            facts = record(sql, [Fact(events.SESSION_STARTED, user_id, now, token.sid, started)], ip=origin.ip)
-            if replacing:
-                facts += self._end(sql, Row_.sid == replacing.sid, Row_.hash == replacing.hash)
-            session = session_of(sql.execute(find(token.sid)).one(), self._settings)
-        self._outbox.deliver(facts)
+            record(sql, [Fact(events.SESSION_STARTED, user_id, now, token.sid, started)], ip=origin.ip)
+            replaced = self._end(sql, Row_.sid == replacing.sid, Row_.hash == replacing.hash) if replacing else []
+        self._outbox.deliver(replaced)  # the start itself is left to the relay: nothing waits for it
+        session = Session(
+            token.sid, token.hash, user_id, user.email, user.name, tuple(user.roles), now, now, now, amr,
+            idle, absolute, origin.device, {}, 0,
+        )  # fmt: skip
         return session, token
 
     # -- ends ------------------------------------------------------------------------------------------------------

@@ -3,13 +3,13 @@
 import secrets
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from authsvc.core.errors import Busy, FieldError, InvalidFields
+from authsvc.core.errors import Busy, FieldError, InvalidFields, Unavailable
 from authsvc.core.settings import Settings
 
 T = TypeVar("T")
@@ -47,11 +47,17 @@ class Hasher:
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def _submit(self, work: Callable[[], T]) -> Future[T]:
+        try:
+            return self._pool.submit(work)
+        except RuntimeError:  # the pool is closed: this process is about to stop
+            raise Unavailable from None
+
     def _in_turn(self, work: Callable[[], T]) -> T:
         if not self._places.acquire(blocking=False):
             raise Busy
         try:
-            return self._pool.submit(work).result()
+            return self._submit(work).result()
         finally:
             self._places.release()
 

@@ -42,21 +42,17 @@ class Throttle:
         self._give_back(places)
 
     def _take(self, wanted: list[tuple[Limit, str]], account: str, network: str) -> list[Place]:
-        places: list[Place] = []
         try:
-            for limit, subject in wanted:
-                places.append(limits.take(self._store.redis, limit, subject, self._store.clock()))
+            return limits.take(self._store.redis, wanted, self._store.clock())
         except Full as full:
-            self._give_back(places)
             raise RateLimited(retry_after=full.retry_after) from None
         except RedisDown:
             self._count_in_sql([limit for limit, _ in wanted], account, network)
-        return places
+            return []
 
     def _give_back(self, places: list[Place]) -> None:
         try:
-            for place in places:
-                place.give_back(self._store.redis)
+            limits.give_back(self._store.redis, places)
         except RedisDown:
             return  # the attempt counts as a failure until its window has passed: strict, and rare
 
