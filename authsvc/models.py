@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, String, false, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -16,6 +16,11 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map: ClassVar = {int: BigInteger, dict[str, Any]: JSON, list[str]: JSON, bytes: LargeBinary}
+
+
+def table(model: type[Base]) -> Table:
+    """A model's table, for statements that need no objects."""
+    return Base.metadata.tables[model.__tablename__]
 
 
 class User(Base):

@@ -2,19 +2,28 @@
 
 The **run** names the life of a server: it changes when the server restarts or another is promoted. It is read once on
 each new connection and stays with it, so whoever gets an answer knows which run gave it.
+
+The pools are our own few lines over redis-py's connections: its pools do more at each command than the command costs.
 """
 
+import asyncio
 import hashlib
+import select
+import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
-from redis import BlockingConnectionPool, RedisError
-from redis.asyncio import BlockingConnectionPool as AsyncBlockingConnectionPool
+from redis import RedisError
+from redis.asyncio.connection import Connection as AsyncConnection
+from redis.asyncio.connection import parse_url as parse_async_url
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.connection import Connection, parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from authsvc.core.errors import RedisDown
@@ -24,6 +33,7 @@ POOL_SIZE = 64
 UNKNOWN_RUN = bytes(8)  # INFO is forbidden (a proxy, an ACL): copies are then believed for L on any run
 
 Command = tuple[Any, ...]
+WHO_ARE_YOU: tuple[Command, ...] = (("INFO", "server"), ("INFO", "replication"))
 
 
 class Reply(NamedTuple):
@@ -33,16 +43,23 @@ class Reply(NamedTuple):
     run: bytes
 
 
-def run_of(info: bytes) -> bytes:
-    """The run in the text of `INFO server` and `INFO replication`. Only a master may answer."""
-    fields = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
-    if fields.get(b"role") != b"master":
+def run_of(answers: Sequence[Any]) -> bytes:
+    """The run in the answers to `INFO server` and `INFO replication`. Only a master may answer."""
+    if any(isinstance(answer, ResponseError) for answer in answers):
+        return UNKNOWN_RUN
+    lines = b"".join(answers).split(b"\r\n")
+    fields = dict(line.split(b":", 1) for line in lines if b":" in line)
+    if fields.get(b"role", b"master") != b"master":
         raise RedisConnectionError("this Redis server is not a master")
-    return hashlib.sha256(fields[b"run_id"] + fields[b"master_replid"]).digest()[:8]
+    try:
+        return hashlib.sha256(fields[b"run_id"] + fields[b"master_replid"]).digest()[:8]
+    except KeyError:  # something before Redis answers in its place
+        return UNKNOWN_RUN
 
 
 class Breaker:
-    """After three failures in a row nobody tries for a second, then one does. No lock: a race costs one more try."""
+    """After three failures in a row, or one time-out, nobody tries for a second, then one does: a frozen Redis costs a
+    request one time-out and not one for each thing it wants. No lock: a race costs one more try."""
 
     FAILURES, PAUSE = 3, 1.0
 
@@ -62,122 +79,158 @@ class Breaker:
     def succeeded(self) -> None:
         self._failures = 0
 
-    def failed(self) -> None:
-        self._failures += 1
+    def failed(self, error: Exception) -> None:
+        self._failures += self.FAILURES if isinstance(error, (RedisTimeoutError, TimeoutError)) else 1
         if self._failures >= self.FAILURES:
             self._closed_again = self._clock() + self.PAUSE
 
 
-def _pool_options() -> dict[str, Any]:
-    return {
-        "max_connections": POOL_SIZE,
-        "timeout": TIMEOUT,
-        "socket_timeout": TIMEOUT,
-        "socket_connect_timeout": TIMEOUT,
-    }
+def _maker(default: Any, parse: Any, url: str, **more: Any) -> Callable[[], Any]:
+    """What makes one connection of the kind and with the options that the URL names."""
+    options = parse(url)
+    kind = options.pop("connection_class", default)
+    timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
+    return partial(kind, **{**options, **timeouts, **more})
 
 
 class SyncRedis:
-    """Executes commands on one connection of the pool; any failure closes that connection and raises RedisDown."""
+    """Executes commands on one connection; any failure closes that connection and raises RedisDown."""
 
     def __init__(self, url: str) -> None:
-        self._pool: Any = BlockingConnectionPool.from_url(
-            url, **_pool_options(), retry=Retry(NoBackoff(), 0), redis_connect_func=self._on_connect
-        )
+        self._new = _maker(Connection, parse_url, url, retry=Retry(NoBackoff(), 0), redis_connect_func=self._on_connect)
+        self._idle: list[Any] = []  # the one used last is taken first; append and pop are atomic
+        self._places = threading.BoundedSemaphore(POOL_SIZE)
         self._breaker = Breaker()
 
     @staticmethod
     def _on_connect(connection: Any) -> None:
         connection.on_connect()
-        connection.authsvc_run = UNKNOWN_RUN
-        connection.send_packed_command(connection.pack_commands([("INFO", "server"), ("INFO", "replication")]))
-        answers = []
-        for _ in range(2):
-            try:
-                answers.append(connection.read_response(disable_decoding=True))
-            except ResponseError as error:
-                answers.append(error)
-        if not any(isinstance(answer, ResponseError) for answer in answers):
-            connection.authsvc_run = run_of(b"".join(answers))
+        connection.send_packed_command(connection.pack_commands(WHO_ARE_YOU))
+        connection.authsvc_run = run_of([_answer(connection) for _ in WHO_ARE_YOU])
+        connection.authsvc_poll = select.poll()
+        connection.authsvc_poll.register(connection._get_socket(), select.POLLIN)  # noqa: SLF001 - no other way to it
 
     def execute(self, *commands: Command) -> Reply:
         self._breaker.check()
         try:
-            connection: Any = self._pool.get_connection()
+            reply = self._in_turn(commands)
         except (RedisError, OSError) as error:
-            self._breaker.failed()
+            self._breaker.failed(error)
             raise RedisDown from error
-        try:
-            reply = self._converse(connection, commands)
-        except BaseException as error:
-            connection.disconnect()
-            if not isinstance(error, (RedisError, OSError)):
-                raise
-            self._breaker.failed()
-            raise RedisDown from error
-        finally:
-            self._pool.release(connection)
         self._breaker.succeeded()
         return reply
 
-    @staticmethod
-    def _converse(connection: Any, commands: Sequence[Command]) -> Reply:
-        connection.send_packed_command(connection.pack_commands(commands))
-        return Reply([connection.read_response() for _ in commands], connection.authsvc_run)
+    def _in_turn(self, commands: Sequence[Command]) -> Reply:
+        if not self._places.acquire(timeout=TIMEOUT):
+            raise TimeoutError("every connection is in use")
+        try:
+            return self._converse(self._take(), commands)
+        finally:
+            self._places.release()
+
+    def _converse(self, connection: Any, commands: Sequence[Command]) -> Reply:
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            reply = Reply([connection.read_response() for _ in commands], connection.authsvc_run)
+        except BaseException:
+            connection.disconnect()
+            raise
+        self._idle.append(connection)
+        return reply
+
+    def _take(self) -> Any:
+        """A connection on which nothing is under way. One that has something to read is closed, by the server (it
+        restarted) or by us: nobody waits for that answer."""
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # another thread was faster
+                break
+            if not connection.authsvc_poll.poll(0):
+                return connection
+            connection.disconnect()
+        connection = self._new()
+        connection.connect()
+        return connection
 
     def close(self) -> None:
-        self._pool.disconnect()
+        while self._idle:
+            self._idle.pop().disconnect()
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except ResponseError as error:
+        return error
 
 
 class AsyncRedis:
     """The async twin of SyncRedis. A cancelled call closes its connection: the answer on it is nobody's."""
 
     def __init__(self, url: str) -> None:
-        self._pool: Any = AsyncBlockingConnectionPool.from_url(
-            url, **_pool_options(), retry=AsyncRetry(NoBackoff(), 0), redis_connect_func=self._on_connect
+        self._new = _maker(
+            AsyncConnection, parse_async_url, url, retry=AsyncRetry(NoBackoff(), 0), redis_connect_func=self._on_connect
         )
+        self._idle: list[Any] = []
+        self._places = asyncio.BoundedSemaphore(POOL_SIZE)
         self._breaker = Breaker()
 
     @staticmethod
     async def _on_connect(connection: Any) -> None:
         await connection.on_connect()
-        connection.authsvc_run = UNKNOWN_RUN
-        await connection.send_packed_command(
-            connection.pack_commands([("INFO", "server"), ("INFO", "replication")]), check_health=False
-        )
-        answers = []
-        for _ in range(2):
-            try:
-                answers.append(await connection.read_response(disable_decoding=True))
-            except ResponseError as error:
-                answers.append(error)
-        if not any(isinstance(answer, ResponseError) for answer in answers):
-            connection.authsvc_run = run_of(b"".join(answers))
+        await connection.send_packed_command(connection.pack_commands(WHO_ARE_YOU), check_health=False)
+        connection.authsvc_run = run_of([await _async_answer(connection) for _ in WHO_ARE_YOU])
 
     async def execute(self, *commands: Command) -> Reply:
         self._breaker.check()
         try:
-            connection: Any = await self._pool.get_connection()
+            reply = await self._in_turn(commands)
         except (RedisError, OSError) as error:
-            self._breaker.failed()
+            self._breaker.failed(error)
             raise RedisDown from error
-        try:
-            reply = await self._converse(connection, commands)
-        except BaseException as error:
-            await connection.disconnect(nowait=True)
-            if not isinstance(error, (RedisError, OSError)):
-                raise
-            self._breaker.failed()
-            raise RedisDown from error
-        finally:
-            await self._pool.release(connection)
         self._breaker.succeeded()
         return reply
 
-    @staticmethod
-    async def _converse(connection: Any, commands: Sequence[Command]) -> Reply:
-        await connection.send_packed_command(connection.pack_commands(commands))
-        return Reply([await connection.read_response() for _ in commands], connection.authsvc_run)
+    async def _in_turn(self, commands: Sequence[Command]) -> Reply:
+        async with asyncio.timeout(TIMEOUT):
+            await self._places.acquire()
+        try:
+            return await self._converse(await self._take(), commands)
+        finally:
+            self._places.release()
+
+    async def _converse(self, connection: Any, commands: Sequence[Command]) -> Reply:
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            reply = Reply([await connection.read_response() for _ in commands], connection.authsvc_run)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._idle.append(connection)
+        return reply
+
+    async def _take(self) -> Any:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection._reader.at_eof():  # noqa: SLF001 - as above
+                return connection
+            await connection.disconnect(nowait=True)
+        connection = self._new()
+        try:
+            await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        return connection
 
     async def close(self) -> None:
-        await self._pool.disconnect()
+        while self._idle:
+            await self._idle.pop().disconnect()
+
+
+async def _async_answer(connection: Any) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as error:
+        return error

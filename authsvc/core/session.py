@@ -1,11 +1,13 @@
 """A session, the rules about it, and its hot copy in Redis. Pure: whoever calls brings the time."""
 
+import json
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgpack
 
 RECORD = 1  # layout of the hot copy; another number is not believed and read anew from SQL
+SHAPE = (int, str, bytes, str, str, str, list, int, int, int, list, int, int, str, dict, int, bytes, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +69,28 @@ def encode(copy: Copy) -> bytes:
     return packed
 
 
+def keepable(data: dict[str, Any]) -> bool:
+    """Whether data can lie in SQL (JSON) and in a copy (msgpack). No NaN, no half of a surrogate pair, 64-bit ints."""
+    try:
+        msgpack.packb(json.loads(json.dumps(data, allow_nan=False)))
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return False
+    return True
+
+
 def decode(value: bytes) -> Copy | None:
     """The copy in a Redis value; None for a mark and for anything else that is not a copy."""
     if not value.startswith(b"\xdc\x00\x12"):  # msgpack's array of 18
         return None
     try:
-        record, sid, digest, user, email, name, roles, *numbers, run, checked = msgpack.unpackb(value)
-        created, seen, authenticated, amr, idle, absolute, device, data, version = numbers
-        if record != RECORD:
-            return None
-        return Copy(
-            Session(
-                sid, digest, user, email, name, tuple(roles), created, seen, authenticated, tuple(amr),
-                idle, absolute, device, data, version,
-            ),
-            run,
-            checked,
-        )  # fmt: skip
+        fields = msgpack.unpackb(value)
     except (ValueError, TypeError, msgpack.UnpackException):
         return None
+    if tuple(map(type, fields)) != SHAPE or fields[0] != RECORD:
+        return None
+    _, sid, digest, user, email, name, roles, created, seen, authenticated, amr, *rest, run, checked = fields
+    return Copy(
+        Session(sid, digest, user, email, name, tuple(roles), created, seen, authenticated, tuple(amr), *rest),
+        run,
+        checked,
+    )

@@ -81,8 +81,8 @@ def _look(sid: str, clock: Clock) -> Operation[Seen]:
     return Seen(reply.values[0], reply.run, int(clock() * 1000))
 
 
-def _believed(copy: Copy, seen: Seen, age: int) -> bool:
-    return copy.run == seen.run and -AHEAD < seen.checked - copy.checked < age
+def _believed(copy: Copy, run: bytes, now: float, age: int) -> bool:
+    return copy.run == run and -AHEAD < int(now * 1000) - copy.checked < age
 
 
 def load(
@@ -95,42 +95,46 @@ def load(
 
     Raises StorageDown if neither SQL nor a copy can tell.
     """
-    session = _answer((yield from _find(token, select, clock)), token, clock())
-    if session is None or touch is None or clock() - session.seen < TOUCH_EVERY:
+    found, sql_answers = yield from _find(token, select, clock)
+    session = _answer(found, token, clock())
+    if session is None or touch is None or not sql_answers or clock() - session.seen < TOUCH_EVERY:
         return session
     try:
-        found, _ = yield from sync(token.sid, touch, clock)
+        touched, _ = yield from sync(token.sid, touch, clock)
     except StorageDown:
         return session
-    return _answer(found.session, token, clock())
+    return _answer(touched.session, token, clock())
 
 
 def _answer(session: Session | None, token: Token, now: float) -> Session | None:
     return session if session and equal(session.hash, token.hash) and alive(session, now) else None
 
 
-def _find(token: Token, select: Callable[[], Any], clock: Clock) -> Operation[Session | None]:
-    """The session from a copy that is believed, else from SQL."""
+def _find(token: Token, select: Callable[[], Any], clock: Clock) -> Operation[tuple[Session | None, bool]]:
+    """The session from a copy that is believed, else from SQL; and False if SQL was asked and did not answer."""
     try:
         seen = yield from _look(token.sid, clock)
     except RedisDown:
-        found: Found = yield Statement(select)
-        return found.session
+        return (yield from _only_sql(select)), True
     if seen.value == ENDED:
-        return None
+        return None, True
     copy = decode(seen.value) if seen.value else None
     if copy and copy.session.sid != token.sid:  # another caller's reply: not a word of it is believed
-        found = yield Statement(select)
-        return found.session
+        return (yield from _only_sql(select)), True
     known = _answer(copy.session, token, clock()) if copy else None
-    if copy and known and _believed(copy, seen, L):
-        return known
+    if copy and known and _believed(copy, seen.run, clock(), L):
+        return known, True
     try:
         found, _ = yield from sync(token.sid, select, clock, seen)
-    except StorageDown:
-        if copy and known and _believed(copy, seen, G):
-            return known
+    except StorageDown:  # the time is that of now: SQL may have taken a while to fail
+        if copy and known and _believed(copy, seen.run, clock(), G):
+            return known, False
         raise
+    return found.session, True
+
+
+def _only_sql(select: Callable[[], Any]) -> Operation[Session | None]:
+    found: Found = yield Statement(select)
     return found.session
 
 

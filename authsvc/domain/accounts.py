@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, bindparam, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from authsvc.core import events
@@ -39,6 +39,9 @@ class Credentials:
     disabled: bool
 
 
+CREDENTIALS = select(User.id, User.password, User.epoch, User.disabled_at).where(User.email_key == bindparam("key"))
+
+
 class Accounts:
     def __init__(self, db: Database, sessions: Sessions, outbox: Outbox, clock: Clock) -> None:
         self._db = db
@@ -62,9 +65,8 @@ class Accounts:
         return _account(user)
 
     def credentials(self, email: str) -> Credentials | None:
-        wanted = select(User.id, User.password, User.epoch, User.disabled_at).where(User.email_key == email_key(email))
         with self._db.reading() as sql:
-            row = sql.execute(wanted).one_or_none()
+            row = sql.execute(CREDENTIALS, {"key": email_key(email)}).one_or_none()
         return Credentials(row.id, row.password, row.epoch, row.disabled_at is not None) if row else None
 
     def rehashed(self, user_id: str, old: str, new: str) -> None:

@@ -1,19 +1,22 @@
 """Facts are written in the transaction of what they tell, and delivered to Redis afterwards: at once by whoever wrote
 them, and again by the relay until that has worked."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session as Sql
 
 from authsvc.core import events
+from authsvc.core.errors import StorageDown
 from authsvc.core.events import Fact
 from authsvc.core.store import Store, announce
 from authsvc.db import Database
-from authsvc.models import Event
+from authsvc.models import Event, table
 
 BATCH = 500
+NEW_EVENTS = insert(table(Event)).returning(table(Event).c.id, sort_by_parameter_order=True)
 
 
 def record(sql: Sql, facts: Sequence[Fact], *, ip: str | None = None, account: str | None = None) -> list[Fact]:
@@ -34,7 +37,7 @@ def record(sql: Sql, facts: Sequence[Fact], *, ip: str | None = None, account: s
         }
         for fact in facts
     ]
-    ids = sql.scalars(insert(Event).returning(Event.id, sort_by_parameter_order=True), rows)
+    ids = sql.scalars(NEW_EVENTS, rows)
     return [replace(fact, id=event_id) for fact, event_id in zip(facts, ids, strict=True)]
 
 
@@ -56,7 +59,8 @@ class Outbox:
             return True
         if not self._store.run(announce(live)):
             return False
-        self._mark(fact.id for fact in live if fact.id is not None)
+        with suppress(StorageDown):  # Redis knows; the relay will tell it once more
+            self._mark(live)
         return True
 
     def relay(self) -> int:
@@ -64,7 +68,10 @@ class Outbox:
         with self._db.reading() as sql:
             waiting = sql.scalars(select(Event).where(Event.delivered_at.is_(None)).order_by(Event.id).limit(BATCH))
             facts = [fact_of(event) for event in waiting]
-        return len(facts) if facts and self.deliver(facts) else 0
+        if not facts or not self._store.run(announce(facts)):
+            return 0
+        self._mark(facts)
+        return len(facts)
 
     def waiting(self) -> int:
         """For how many seconds the oldest fact has waited to be delivered; 0 if none waits."""
@@ -72,7 +79,7 @@ class Outbox:
             since = sql.scalar(select(func.min(Event.at)).where(Event.delivered_at.is_(None)))
         return max(0, int(self._store.clock()) - since) if since is not None else 0
 
-    def _mark(self, ids: Iterable[int]) -> None:
-        if wanted := list(ids):
-            with self._db.transaction() as sql:
-                sql.execute(update(Event).where(Event.id.in_(wanted)).values(delivered_at=int(self._store.clock())))
+    def _mark(self, facts: Sequence[Fact]) -> None:
+        done = update(Event).where(Event.id.in_([fact.id for fact in facts]))
+        with self._db.transaction() as sql:
+            sql.execute(done.values(delivered_at=int(self._store.clock())))

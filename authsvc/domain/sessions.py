@@ -4,19 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Update, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, Update, bindparam, insert, select, update
 from sqlalchemy.orm import Session as Sql
 
 from authsvc.core import events, store
 from authsvc.core.crypto import Token, new_token
-from authsvc.core.errors import InvalidCredentials, NotFound
+from authsvc.core.errors import BadRequest, InvalidCredentials, NotFound
 from authsvc.core.events import Fact
-from authsvc.core.session import Session
+from authsvc.core.session import Session, keepable
 from authsvc.core.settings import Settings
 from authsvc.core.store import Found, Store
 from authsvc.db import Database
 from authsvc.domain.outbox import Outbox, fact_of, record
-from authsvc.models import Event, User
+from authsvc.models import Event, User, table
 from authsvc.models import Session as Row_
 
 
@@ -69,6 +69,15 @@ def session_of(row: Row[Any], settings: Settings) -> Session:
     )  # fmt: skip
 
 
+# Built once: building a statement costs more than running it.
+LOCKED_USER = (
+    select(User.epoch, User.disabled_at, User.email, User.name, User.roles)
+    .where(User.id == bindparam("id"))
+    .with_for_update()
+)
+NEW_SESSION = insert(table(Row_))
+
+
 class Sessions:
     def __init__(self, db: Database, hot: Store, outbox: Outbox, settings: Settings) -> None:
         self._db = db
@@ -83,7 +92,12 @@ class Sessions:
         return self._store.run(store.load(token, self.selecting(token.sid), self._store.clock, self.touching(token)))
 
     def save(self, session: Session, changed: dict[str, Any], removed: frozenset[str] = frozenset()) -> Session | None:
-        """Write some keys of the session's data and remove others; the rest stays as others left it. None: it ended."""
+        """Write some keys of the session's data and remove others; the rest stays as others left it. None: it ended.
+
+        Raises BadRequest for what a session cannot keep: once committed, it could not be read any more.
+        """
+        if not keepable(changed):
+            raise BadRequest("A session cannot keep this value.")
 
         def update_of(base: Session) -> Callable[[], Found]:
             data = {key: value for key, value in {**base.data, **changed}.items() if key not in removed}
@@ -130,19 +144,15 @@ class Sessions:
         token, now = new_token(), int(self._store.clock())
         idle, absolute = self._settings.lifetimes(remember=remember)
         with self._db.transaction() as sql:
-            user = sql.execute(
-                select(User.epoch, User.disabled_at, User.email, User.name, User.roles)
-                .where(User.id == user_id)
-                .with_for_update()
-            ).one_or_none()
+            user = sql.execute(LOCKED_USER, {"id": user_id}).one_or_none()
             if user is None or user.epoch != epoch or user.disabled_at is not None:
                 raise InvalidCredentials
-            sql.execute(
-                insert(Row_).values(
-                    sid=token.sid, hash=token.hash, data={}, user_id=user_id, created_at=now, seen_at=now,
-                    authenticated_at=now, amr=list(amr), remember=remember, ip=origin.ip, device=origin.device,
-                )
-            )  # fmt: skip
+            row = {
+                "sid": token.sid, "hash": token.hash, "data": {}, "user_id": user_id, "created_at": now, "seen_at": now,
+                "authenticated_at": now, "amr": list(amr), "remember": remember, "ip": origin.ip,
+                "device": origin.device,
+            }  # fmt: skip
+            sql.execute(NEW_SESSION, row)
             started = {"ip": origin.ip, "device": origin.device}
             record(sql, [Fact(events.SESSION_STARTED, user_id, now, token.sid, started)], ip=origin.ip)
             replaced = self._end(sql, Row_.sid == replacing.sid, Row_.hash == replacing.hash) if replacing else []

@@ -14,8 +14,9 @@ LOCK = 0x61757468  # any number; whoever migrates a PostgreSQL database holds th
 
 
 def upgrade(db: Database) -> None:
-    """Bring the database to the newest schema. Two at once take turns."""
-    with db.engine.execution_options(authsvc_writes=True).begin() as connection:
+    """Bring the database to the newest schema. Two at once take turns. Raises StorageDown."""
+    with db.transaction() as sql:
+        connection = sql.connection()
         if connection.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL lock_timeout = '60s'"))
             connection.execute(text("SET LOCAL statement_timeout = 0"))
@@ -24,10 +25,10 @@ def upgrade(db: Database) -> None:
 
 
 def pending(db: Database) -> bool:
-    """Whether the database is behind the newest schema."""
+    """Whether the database is behind the newest schema. Raises StorageDown."""
     newest = ScriptDirectory.from_config(_config()).get_current_head()
-    with db.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision() != newest
+    with db.reading() as sql:
+        return MigrationContext.configure(sql.connection()).get_current_revision() != newest
 
 
 def _config(connection: Connection | None = None) -> Config:
