@@ -6,15 +6,22 @@ from authsvc.core.settings import Settings
 
 SETTINGS_PAGE = Path(__file__).parent / "settings.md"
 
+HEAD = """# Settings
+
+Read once from the environment and checked at start; durations are in seconds, lists are separated by commas.
+Made from `authsvc/core/settings.py` by `python docs/generate.py`.
+
+| variable | default | meaning |
+|---|---|---|
+"""
+
 
 def settings_page() -> str:
     rows = [
         f"| `AUTHSVC_{name.upper()}` | `{_shown(field.default)}` | {' '.join((field.description or '').split())} |"
         for name, field in Settings.model_fields.items()
     ]
-    head = ["# Settings", "", "Read once from the environment and checked at start; durations are in seconds, lists are"]
-    head += ["separated by commas. Made from `authsvc/core/settings.py` by `python docs/generate.py`.", ""]
-    return "\n".join([*head, "| variable | default | meaning |", "|---|---|---|", *rows]) + "\n"
+    return HEAD + "\n".join(rows) + "\n"
 
 
 def _shown(default: object) -> str:
