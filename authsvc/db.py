@@ -1,11 +1,9 @@
 """The engine and its transactions. A database that does not answer is StorageDown, whatever the driver calls it."""
 
-import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-import psycopg
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -17,7 +15,6 @@ from authsvc.core.errors import StorageDown
 
 CONNECT_TIMEOUT = 2  # seconds
 STATEMENT_TIMEOUT = 5  # seconds, for a statement and for a lock: the longest transaction of an end
-ANSWER_TIMEOUT = 6.0  # seconds, for a server that is connected and says nothing, not even that it took too long
 POOL = {"pool_size": 8, "max_overflow": 24, "pool_timeout": 2.0}
 
 
@@ -92,31 +89,6 @@ def _is_outage(error: DBAPIError) -> bool:
     )  # fmt: skip
 
 
-def _bounded(waiting: Generator[Any, Any, Any], connection: Any) -> Generator[Any, Any, Any]:
-    """A psycopg operation that closes its connection when the server stays silent: frozen, or behind a dead proxy."""
-    give_up = time.monotonic() + ANSWER_TIMEOUT
-    try:
-        wanted = next(waiting)
-        while True:
-            ready = yield wanted
-            if not ready and time.monotonic() > give_up:
-                connection.finish()
-                raise psycopg.OperationalError("the server does not answer")
-            wanted = waiting.send(ready)
-    except StopIteration as stop:
-        return stop.value
-
-
-class _Connection(psycopg.Connection[Any]):
-    def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        return super().wait(_bounded(gen, self.pgconn), *args, **kwargs)
-
-
-class _AsyncConnection(psycopg.AsyncConnection[Any]):
-    async def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
-        return await super().wait(_bounded(gen, self.pgconn), *args, **kwargs)
-
-
 def _driver(url: str, postgresql: str, sqlite: str) -> URL:
     parsed = make_url(url)
     driver = {"postgresql": postgresql, "postgres": postgresql, "sqlite": sqlite}.get(parsed.get_backend_name())
@@ -147,9 +119,11 @@ def _prepare(engine: Engine) -> None:
 
 
 def _postgresql_connects(dialect: Any, _record: object, args: Any, kwargs: Any) -> Any:
+    from authsvc.postgresql import AsyncConnection, Connection  # noqa: PLC0415 - SQLite needs no psycopg
+
     if dialect.is_async:
-        return dialect.connect(*args, async_creator_fn=_AsyncConnection.connect, **kwargs)
-    return _Connection.connect(*args, **kwargs)
+        return dialect.connect(*args, async_creator_fn=AsyncConnection.connect, **kwargs)
+    return Connection.connect(*args, **kwargs)
 
 
 def _sqlite_connected(connection: Any, _record: object) -> None:
