@@ -3,21 +3,16 @@
 from collections.abc import Collection
 
 from werkzeug.datastructures import Headers
-from werkzeug.http import parse_cookie
 
-from authsvc.core.crypto import Keyring, Token, read_token
+from authsvc.core.crypto import Keyring, Token, token_of
 from authsvc.core.errors import CrossSite, Unauthenticated
 
 OWN_SITE = (None, "same-origin", "none")  # Sec-Fetch-Site of a program, of our pages, of the address bar
 
 
-def token_of(headers: Headers, keyring: Keyring, cookie_name: str) -> Token:
-    """The token in the cookie; two cookies of our name: somebody planted one, so neither counts.
-
-    Raises Unauthenticated. Looks nothing up.
-    """
-    values = parse_cookie(";".join(headers.getlist("Cookie"))).getlist(cookie_name)
-    token = read_token(keyring, values[0]) if len(values) == 1 else None
+def required_token(headers: Headers, keyring: Keyring, cookie_name: str) -> Token:
+    """The token in the request's cookie. Raises Unauthenticated. Looks nothing up."""
+    token = token_of(keyring, "; ".join(headers.getlist("Cookie")), cookie_name)
     if token is None:
         raise Unauthenticated
     return token

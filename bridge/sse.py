@@ -28,10 +28,10 @@ class Stream(Connection):
     def __init__(self, request: Request, parts: Parts) -> None:
         """Raises CrossSite or Unauthenticated."""
         auth.check_stream_origin(request.headers, parts.settings.origins)
-        token = auth.token_of(request.headers, parts.keyring, parts.settings.cookie_name)
+        token = auth.required_token(request.headers, parts.keyring, parts.settings.cookie_name)
         scope: Any = request.scope
         super().__init__(token, scope)
-        scope["extensions"]["authsvc.shutdown"] = lambda: self.end(Close.RESTARTING)
+        scope["extensions"]["authsvc.shutdown"] = partial(self.end, Close.RESTARTING)
         self._heartbeat = parts.settings.heartbeat
 
     def deliver(self, event: Event) -> None:

@@ -21,7 +21,7 @@ class Socket(Connection):
     def __init__(self, handshake: Handshake, parts: Parts) -> None:
         """Raises CrossSite or Unauthenticated."""
         auth.check_socket_origin(handshake.headers, parts.settings.origins)
-        token = auth.token_of(handshake.headers, parts.keyring, parts.settings.cookie_name)
+        token = auth.required_token(handshake.headers, parts.keyring, parts.settings.cookie_name)
         super().__init__(token, handshake.scope)
         self._pace = Pace()
 
@@ -66,7 +66,9 @@ async def _live(socket: Socket, parts: Parts, accept: dict[str, Any], receive: A
     """One socket to its end: registered, loaded, then accepted."""
     try:
         user = (await parts.hub.enter(socket)).user
-    except AuthsvcError as error:
+    except Exception as error:
+        if not isinstance(error, AuthsvcError):
+            log.exception("a handshake failed")
         await _refuse(protocol.close_of(error), accept, receive, send)
         return
     try:

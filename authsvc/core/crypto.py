@@ -92,6 +92,19 @@ def read_token(keyring: Keyring, value: str) -> Token | None:
     return Token(b64url(body[:SID_BYTES]), body[SID_BYTES:])
 
 
+def cookie_values(header: str, name: str) -> list[str]:
+    """Every value that a Cookie header gives a name (RFC 6265, 4.2.1), as it stands: our cookies need no quotes.
+    More than one, and somebody has planted a cookie."""
+    pairs = (pair.partition("=") for pair in header.split(";"))
+    return [value.strip() for found, _, value in pairs if found.strip() == name]
+
+
+def token_of(keyring: Keyring, header: str, name: str) -> Token | None:
+    """The token in a Cookie header; None without one that we made, and None if there are two."""
+    values = cookie_values(header, name)
+    return read_token(keyring, values[0]) if len(values) == 1 else None
+
+
 def known_device(keyring: Keyring, user_id: str, cookie: str) -> bool:
     """Whether this browser has logged in as that user before (`device_cookie` was set then)."""
     try:

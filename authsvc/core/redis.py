@@ -213,7 +213,7 @@ class AsyncRedis:
     async def _take(self) -> Any:
         while self._idle:
             connection = self._idle.pop()
-            if not connection._reader.at_eof():  # noqa: SLF001 - as above
+            if not _is_closed(connection):
                 return connection
             await connection.disconnect(nowait=True)
         connection = self._new()
@@ -234,3 +234,8 @@ async def _async_answer(connection: Any) -> Any:
         return await connection.read_response()
     except ResponseError as error:
         return error
+
+
+def _is_closed(connection: Any) -> bool:
+    """Whether the server has closed it, as far as the loop knows. Nothing can wait to be read: see `_converse`."""
+    return bool(connection._writer.is_closing() or connection._reader.at_eof())  # noqa: SLF001 - no other way to it

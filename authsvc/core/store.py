@@ -23,7 +23,7 @@ MARK_LIFE = 5_000  # ms
 ENDED_LIFE = 60_000  # ms
 FINAL = 70  # seconds after which an end is final without Redis: G, 2 s for clocks, 5 s for the transaction, rounded up
 TOUCH_EVERY = 60  # seconds between two writes of `seen`
-TRIES = 20  # of a save against others that change the same session
+TRIES = 100  # of a save against others that change the same session; each failure is the success of another
 REFILLS = 3
 ANNOUNCED_AT_ONCE = 100
 

@@ -166,8 +166,8 @@ class Sessions:
     # -- ends ------------------------------------------------------------------------------------------------------
 
     def logout(self, token: Token) -> Ending:
-        """End the session of a token; nothing if the token is no longer its own."""
-        return self._end_one(Row_.sid == token.sid, Row_.hash == token.hash)
+        """End the session of a token, also if a rotation has just replaced it: whoever logs out means all of it."""
+        return self._end_one(Row_.sid == token.sid)
 
     def end(self, sid: str, *, user_id: str | None = None) -> Ending:
         """End a session, of that user if one is given. Raises NotFound."""

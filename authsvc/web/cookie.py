@@ -12,7 +12,7 @@ from flask import Flask, Request, Response
 from flask.sessions import SessionMixin
 from flask_session.base import ServerSideSessionInterface
 
-from authsvc.core.crypto import Token, device_cookie, read_token, write_token
+from authsvc.core.crypto import Token, device_cookie, token_of, write_token
 from authsvc.core.errors import AuthsvcError
 from authsvc.core.session import Session
 from authsvc.services import Services
@@ -91,7 +91,9 @@ class SessionInterface(ServerSideSessionInterface):  # type: ignore[misc]  # it 
         self._settings = services.settings
 
     def open_session(self, app: Flask, request: Request) -> CookieSession:  # noqa: ARG002 - Flask's signature
-        return CookieSession(self._token(request), self._services.sessions.load)
+        header = request.environ.get("HTTP_COOKIE", "")
+        token = token_of(self._services.keyring, header, self._settings.cookie_name)
+        return CookieSession(token, self._services.sessions.load)
 
     def save_session(self, app: Flask, session: CookieSession, response: Response) -> None:  # noqa: ARG002
         if not session.opened:
@@ -110,11 +112,6 @@ class SessionInterface(ServerSideSessionInterface):  # type: ignore[misc]  # it 
         changed, removed = session.changes()
         if session.record and (changed or removed):
             self._services.sessions.save(session.record, changed, removed)
-
-    def _token(self, request: Request) -> Token | None:
-        """The token that the browser sent. Two cookies of our name: somebody planted one, so neither counts."""
-        values = request.cookies.getlist(self._settings.cookie_name)
-        return read_token(self._services.keyring, values[0]) if len(values) == 1 else None
 
     def _set_cookies(self, response: Response, session: Session, token: Token, remember: bool) -> None:
         keyring, settings = self._services.keyring, self._settings
