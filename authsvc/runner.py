@@ -15,10 +15,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, NoReturn, Self
+from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from authsvc import installation
@@ -27,6 +28,7 @@ from authsvc.core.settings import Settings
 
 PATIENCE = 1.5  # seconds that a child has for ending by itself before it is killed
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between the death of a child and its next start
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 HEALTHY = 10  # seconds of life after which a death is no longer part of a series
 
 log = logging.getLogger(__name__)
@@ -43,7 +45,11 @@ class Started(NamedTuple):
 
 class Child:
     """A process that is started again whenever it ends by itself, with a growing pause. `mend` is called before that
-    if it gave up as soon as it had started."""
+    if it gave up as soon as it had started.
+
+    A thread starts it and waits for it: a signal may interrupt the main thread anywhere, also between the birth of a
+    process and the moment that its pid is known.
+    """
 
     def __init__(
         self, name: str, start: Callable[[], subprocess.Popen[bytes]], mend: Callable[[], None] | None = None
@@ -53,79 +59,90 @@ class Child:
         self._mend = mend
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._process = start()
-        self._watcher = threading.Thread(target=self._watch, name=name, daemon=True)
+        self._first: Future[int] = Future()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper = threading.Thread(target=self._keep, name=name, daemon=True)
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    def start(self) -> int:
+        """Its pid. Raises what its first start has raised."""
+        self._keeper.start()
+        return self._first.result()
 
-    def __enter__(self) -> Self:
-        self._watcher.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
         with self._lock:
             self._stopping.set()
-        self._process.terminate()
-        try:
-            self._process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._watcher.join()
+        if self._process:
+            self._process.terminate()
+            try:
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        if self._keeper.ident:
+            self._keeper.join()
 
-    def _watch(self) -> None:
+    def _keep(self) -> None:
         pause = SHORTEST_PAUSE
-        while True:
-            started = time.monotonic()
-            code = self._process.wait()
-            lived = time.monotonic() - started
+        while process := self._launch():
+            began = time.monotonic()
+            code = process.wait()
+            lived = time.monotonic() - began
             pause = SHORTEST_PAUSE if lived > HEALTHY else min(pause * 2, LONGEST_PAUSE)
             if self._stopping.wait(pause):
                 return
             log.warning("%s ended by itself (%s) and is started again", self._name, code)
             if self._mend and lived < 1 and code > 0:
                 self._mend()
-            self._restart()
 
-    def _restart(self) -> None:
+    def _launch(self) -> subprocess.Popen[bytes] | None:
+        """The process; the dead one before it, if there was one and no other could be started."""
         with self._lock:
-            if not self._stopping.is_set():
-                try:
-                    self._process = self._start()
-                except (OSError, Misconfigured) as error:
+            if self._stopping.is_set():
+                return None
+            try:
+                self._process = self._start()
+            except (OSError, Misconfigured) as error:
+                if self._process is None:
+                    self._first.set_exception(error)
+                else:
                     log.warning("%s cannot be started: %s", self._name, error)
+            else:
+                if not self._first.done():
+                    self._first.set_result(self._process.pid)
+            return self._process
 
 
 def run(say: Callable[[Started], None]) -> None:
     """Until Ctrl-C or SIGTERM. Raises Misconfigured before anything is started."""
     installation.prepare(Settings.read())
     settings = Settings.read(**only_in_run(Settings.read())).for_service()
-    with ExitStack() as stack:
+    with stopped_by_signals(), ExitStack() as stack:
         stack.enter_context(installation.only_copy(settings.instance))
         listener = stack.enter_context(listen(settings))
-        with stopped_by_signals():
-            valkey = None
-            if not settings.redis_url:
-                installation.check_socket_path(settings)
-                valkey = Child("Valkey", partial(start_valkey, settings), partial(forget_valkey, settings))
-                stack.enter_context(valkey)
-            _serve(settings, listener, stack, valkey, say)
+        valkey = None
+        if not settings.redis_url:
+            installation.check_socket_path(settings)
+            child = Child("Valkey", partial(start_valkey, settings), partial(forget_valkey, settings))
+            valkey = _started(stack, child)
+        _serve(settings, listener, stack, valkey, say)
 
 
 def _serve(
-    settings: Settings, listener: socket.socket, stack: ExitStack, valkey: Child | None, say: Callable[[Started], None]
+    settings: Settings, listener: socket.socket, stack: ExitStack, valkey: int | None, say: Callable[[Started], None]
 ) -> None:
     from authsvc import migrations, serve  # noqa: PLC0415 - while these are read, Valkey starts
     from authsvc.services import build  # noqa: PLC0415
 
     services = build(settings)
     migrations.upgrade(services.db)
-    worker = stack.enter_context(Child("worker", start_worker))
+    worker = _started(stack, Child("worker", start_worker))
     command = first_user_command(settings) if services.accounts.nobody() else None
-    say(Started(settings.public_url, valkey.pid if valkey else None, worker.pid, command))
+    say(Started(settings.public_url, valkey, worker, command))
     serve.run_asgi(serve.one_port(services), settings, listener)
+
+
+def _started(stack: ExitStack, child: Child) -> int:
+    stack.callback(child.stop)
+    return child.start()
 
 
 def only_in_run(settings: Settings) -> dict[str, object]:
@@ -150,22 +167,24 @@ def listen(settings: Settings) -> socket.socket:
 
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
-    """Inside, Ctrl-C, SIGTERM and a closed terminal end the block; what comes after it is not disturbed by more of
-    them."""
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else it runs under nohup
-        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    """The first of Ctrl-C, SIGTERM and a closed terminal ends the block; more of them do not disturb how it ends."""
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+
+    def stop(*_: object) -> NoReturn:
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    if before[signal.SIGHUP] is not signal.SIG_IGN:  # else it runs under nohup
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))  # uvicorn knows only that one
     try:
         with suppress(KeyboardInterrupt):
             yield
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def start_valkey(settings: Settings) -> subprocess.Popen[bytes]:
@@ -175,15 +194,18 @@ def start_valkey(settings: Settings) -> subprocess.Popen[bytes]:
     shut_down_orphan(settings.valkey_socket)
     folder = settings.instance.absolute()
     data = folder / "valkey"
-    data.mkdir(mode=0o700, exist_ok=True)
     command = [
         get_binary_path(), "--port", "0", "--unixsocket", "../valkey.sock", "--unixsocketperm", "700",
         "--dir", data, "--appendonly", "yes", "--appendfsync", "everysec", "--save", "", "--daemonize", "no",
     ]  # fmt: skip
-    with (folder / "valkey.log").open("ab") as file:
-        return subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
-        )
+    try:
+        data.mkdir(mode=0o700, exist_ok=True)
+        with (folder / "valkey.log").open("ab") as file:
+            return subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
+            )
+    except OSError as error:
+        raise installation.unusable(folder, error) from None
 
 
 def shut_down_orphan(path: Path) -> None:

@@ -7,7 +7,7 @@ import click
 from authsvc.cli import service, session, user
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings={"max_content_width": 100})
 @click.version_option(package_name="authsvc", message="%(version)s")
 def main() -> None:
     """Sessions and authentication: log in once and everything knows, log out once and everything forgets.

@@ -26,7 +26,7 @@ def list_(email: str) -> Answer:
     return Answer({"sessions": data}, text)
 
 
-@session.command()
+@session.command(context_settings={"ignore_unknown_options": True})  # a sid may begin with a dash
 @click.argument("sid")
 @answers
 def end(sid: str) -> Answer:

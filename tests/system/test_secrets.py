@@ -1,0 +1,106 @@
+"""Nothing that lies in Redis, in the database or in a log lets anyone in."""
+
+import base64
+import secrets
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+import redis
+from sqlalchemy import MetaData, create_engine, make_url, select
+
+from authsvc.core.crypto import SECRET_BYTES, SID_BYTES
+from tests.system.browser import Browser, frame
+from tests.system.stack import Stack
+
+
+def spellings(secret: bytes) -> Iterator[bytes]:
+    """The ways in which bytes may have been written down."""
+    yield secret
+    yield secret.hex().encode()
+    yield quote(secret).encode()
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        for shift in range(3):  # inside a longer text its base64 depends on where it begins
+            yield encode(bytes(shift) + secret)[4 * (shift > 0) : -4].rstrip(b"=")
+
+
+def dump_of_redis(client: redis.Redis) -> bytes:
+    read = {
+        b"string": client.get,
+        b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+        b"stream": client.xrange,
+        b"hash": client.hgetall,
+        b"list": lambda key: client.lrange(key, 0, -1),
+        b"set": client.smembers,
+    }
+    found = []
+    for key in client.scan_iter():
+        value = read[client.type(key)](key)
+        found += [key, value if isinstance(value, bytes) else _flat(value)]
+    return b"\n".join(found)
+
+
+def dump_of_database(url: str) -> bytes:
+    engine = create_engine(
+        make_url(url).set(drivername=url.partition(":")[0].replace("postgresql", "postgresql+psycopg"))
+    )
+    metadata = MetaData()
+    metadata.reflect(engine)
+    with engine.connect() as connection:
+        rows = [tuple(row) for table in metadata.tables.values() for row in connection.execute(select(table))]
+    engine.dispose()
+    return _flat(rows)
+
+
+def _flat(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, (list, tuple, set)):
+        return b"\n".join(map(_flat, value))
+    return str(value).encode()
+
+
+@pytest.mark.promise("B7")
+async def test_dumps_and_logs_hold_neither_token_nor_password(stack: Stack) -> None:
+    password, wrong, misplaced = (f"canary {secrets.token_hex(16)}" for _ in range(3))
+    email = stack.new_user(password=password)
+    async with Browser(stack) as staying, Browser(stack) as leaving:
+        sid = await staying.log_in(email, password)
+        await leaving.log_in_by_form(email, password)
+        await leaving.post("/api/login", json={"email": email, "password": wrong})
+        await leaving.post("/login", data={"email": misplaced, "password": password})
+        await leaving.post("/api/login", content=f'{{"email": "{email}", "password": "{wrong}"')
+        await leaving.get("/account", params={"password": wrong, "token": staying.token})
+        async with staying.socket() as socket, staying.events():
+            await frame(socket, "hello")
+            await socket.send(staying.token)
+        await staying.get("/api/sessions")
+        tokens = [staying.token, leaving.token]
+        await leaving.post("/api/logout")
+        await staying.get("/api/session")
+
+    with stack.redis() as client:
+        in_redis = dump_of_redis(client)
+    in_database, in_logs = dump_of_database(stack.database_url), stack.logs().encode()
+
+    assert sid.encode() in in_redis  # the search would find what is there
+    assert sid.encode() in in_database
+    assert email.encode() in in_database
+    assert b"authsvc" in in_logs
+    files = b"".join(
+        path.read_bytes() for path in stack.folder.rglob("*") if path.is_file() and path.name != "secret_keys"
+    )
+    for secret in _secrets(tokens, password, wrong, misplaced):
+        for spelling in spellings(secret):
+            for name, haystack in {"redis": in_redis, "database": in_database, "logs": in_logs, "files": files}.items():
+                assert spelling not in haystack, name
+
+
+def _secrets(tokens: list[str], *passwords: str) -> Iterator[bytes]:
+    for token in tokens:
+        yield token.encode()
+        yield base64.urlsafe_b64decode(token)[SID_BYTES : SID_BYTES + SECRET_BYTES]
+    for password in passwords:
+        yield password.encode()
