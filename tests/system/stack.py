@@ -20,6 +20,8 @@ from tests.conftest import PASSWORD
 from tests.servers import free_port, wait_for
 
 CLI = (sys.executable, "-m", "authsvc.cli")
+# Root may write everywhere; without this capability it is bound by the modes of files like anybody.
+AS_ANYBODY = ("setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override") if os.geteuid() == 0 else ()
 AS_FROM_A_TERMINAL = ("env", "--default-signal=HUP,INT,TERM")  # whoever runs the tests may ignore them (nohup does)
 CHEAP_HASHES = {"AUTHSVC_ARGON2_TIME_COST": "1", "AUTHSVC_ARGON2_MEMORY_KIB": "64"}
 
@@ -92,9 +94,15 @@ class Stack:
     def cookie_name(self) -> str:
         return "__Host-session" if self.tls else "session"
 
-    def cli(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def cli(self, *arguments: str, stdin: str = "", bound: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            (*CLI, *arguments), input=stdin, env=self.env, capture_output=True, text=True, timeout=30, check=False
+            (*bound, *CLI, *arguments),
+            input=stdin,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
 
     def told(self, *arguments: str, stdin: str = "") -> Any:
@@ -193,7 +201,7 @@ class Run(Stack):
     def refused(self) -> str:
         """What a start says that must be refused, and nothing started by it."""
         before = processes_of(self.instance)
-        done = self.cli("run")
+        done = self.cli("run", bound=AS_ANYBODY)
         assert done.returncode == 1, done
         assert done.stdout == ""
         assert processes_of(self.instance) == before
