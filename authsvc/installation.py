@@ -19,7 +19,7 @@ def prepare(settings: Settings) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if _is_fresh(folder):
-            folder.chmod(0o700)  # a folder that holds other things already is left as it is
+            folder.chmod(folder.stat().st_mode & 0o700)  # a folder that holds other things already is left as it is
         if not settings.secret_keys:
             _make_secret(folder)
     except OSError as error:
