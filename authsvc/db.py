@@ -15,14 +15,14 @@ from authsvc.core.errors import StorageDown
 
 CONNECT_TIMEOUT = 2  # seconds
 STATEMENT_TIMEOUT = 5  # seconds, for a statement and for a lock: the longest transaction of an end
-POOL = {"pool_size": 8, "max_overflow": 24, "pool_timeout": 2.0}
+OPTIONS = {"hide_parameters": True, "pool_size": 8, "max_overflow": 24, "pool_timeout": 2.0}
 
 
 class Database:
     """The sync door to SQL. `transaction()` writes, `reading()` does not."""
 
     def __init__(self, url: str) -> None:
-        self.engine = create_engine(_driver(url, "psycopg", ""), **_options(url), **POOL)
+        self.engine = create_engine(_driver(url, "psycopg", ""), **_options(url), **OPTIONS)
         _prepare(self.engine)
         self._reading = sessionmaker(self.engine, expire_on_commit=False)
         self._writing = sessionmaker(self.engine.execution_options(authsvc_writes=True), expire_on_commit=False)
@@ -53,7 +53,7 @@ class AsyncDatabase:
 
     def __init__(self, url: str) -> None:
         self.engine: AsyncEngine = create_async_engine(
-            _driver(url, "psycopg_async", "aiosqlite"), **_options(url), **POOL
+            _driver(url, "psycopg_async", "aiosqlite"), **_options(url), **OPTIONS
         )
         _prepare(self.engine.sync_engine)
 
@@ -83,6 +83,8 @@ def _storage_errors() -> Iterator[None]:
 
 def _is_outage(error: DBAPIError) -> bool:
     """Whether the database is away, stuck or locked, and not our statement wrong."""
+    if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_ERROR":  # "no such table" and the like
+        return False
     return error.connection_invalidated or type(error.orig).__name__ in (
         "OperationalError", "InterfaceError", "AdminShutdown", "CannotConnectNow", "QueryCanceled", "LockNotAvailable",
         "ConnectionTimeout", "CrashShutdown", "TooManyConnections", "ReadOnlySqlTransaction", "DeadlockDetected",

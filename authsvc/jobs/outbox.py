@@ -1,4 +1,4 @@
-"""The relay: it carries facts to Redis that whoever wrote them could not deliver (SESSION-PROTOCOL: Relay)."""
+"""The relay: it carries facts to Redis that whoever wrote them could not deliver (docs/sessions.md)."""
 
 import logging
 import time
