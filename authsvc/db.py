@@ -82,12 +82,11 @@ def _storage_errors() -> Iterator[None]:
 
 
 def _is_outage(error: DBAPIError) -> bool:
-    """Whether the database is away, stuck or locked, and not our statement wrong."""
-    if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_ERROR":  # "no such table" and the like
-        return False
+    """Whether the database is away, stuck, locked or not migrated, and not our statement wrong."""
     return error.connection_invalidated or type(error.orig).__name__ in (
         "OperationalError", "InterfaceError", "AdminShutdown", "CannotConnectNow", "QueryCanceled", "LockNotAvailable",
         "ConnectionTimeout", "CrashShutdown", "TooManyConnections", "ReadOnlySqlTransaction", "DeadlockDetected",
+        "UndefinedTable", "UndefinedColumn",
     )  # fmt: skip
 
 

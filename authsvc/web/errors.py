@@ -72,6 +72,9 @@ def turn_into(response: Response, error: AuthsvcError) -> None:
 
 
 def _answer(error: AuthsvcError) -> Response:
+    if error.__cause__ and isinstance(error, errors.Unavailable):
+        reason = str(error.__cause__).partition("\n")[0]
+        current_app.logger.warning("%s %s: %s (%s)", request.method, request.path, error.detail, reason)
     response = _as_asked(problem(error))
     response.headers.update(headers(error))
     return response
