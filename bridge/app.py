@@ -3,24 +3,36 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 
 from quart import Quart, Response, request, websocket
+from quart.wrappers.base import BaseRequestWebsocket
+from werkzeug.routing import MapAdapter
 
 from authsvc.core.settings import Settings
 from authsvc.core.store import Clock, Loader
 from bridge import errors, parts, sse, ws
 from bridge.asgi import Handshake, HTTPConnection, WebsocketConnection
+from bridge.sweep import AT_ONCE
 
 log = logging.getLogger(__name__)
 
 
+class Bridge(Quart):
+    asgi_http_class = HTTPConnection
+    asgi_websocket_class = WebsocketConnection
+    websocket_class = Handshake
+
+    def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
+        """Routes by path alone. Quart also looks at the `Host` header and the query, and dies of odd ones."""
+        if request is None:
+            return None
+        return self.url_map.bind("bridge", None, None, request.scheme, request.method, request.path)
+
+
 def create_app(settings: Settings, load: Loader, clock: Clock = time.time) -> Quart:
     """`load` reads a session's row from SQL: it returns Found, or raises StorageDown."""
-    app = Quart("bridge", static_folder=None)
-    app.asgi_http_class = HTTPConnection
-    app.asgi_websocket_class = WebsocketConnection
-    app.websocket_class = Handshake
+    app = Bridge("bridge", static_folder=None)
     bridge = parts.build(settings, load, clock)
     app.extensions["bridge"] = bridge
     errors.install(app, settings)
@@ -35,11 +47,10 @@ def create_app(settings: Settings, load: Loader, clock: Clock = time.time) -> Qu
 
     @app.while_serving
     async def live() -> AsyncGenerator[None]:
-        tasks = [asyncio.create_task(_always(run)) for run in (bridge.broker.run, bridge.sweep.run)]
+        runs = [bridge.broker.run, bridge.sweep.watch, *[bridge.sweep.work] * AT_ONCE]
+        tasks = [asyncio.create_task(_always(run)) for run in runs]
         yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _stop(tasks)
         await bridge.redis.close()
 
     return app
@@ -53,3 +64,11 @@ async def _always(run: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("starting again")
         await asyncio.sleep(1)
+
+
+async def _stop(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel them until they have ended: on Python 3.11 `asyncio.wait_for`, which redis-py uses, swallows some."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.5)

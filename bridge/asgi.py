@@ -21,11 +21,10 @@ class WebsocketConnection(ASGIWebsocketConnection):
     """Quart's own reads ahead of the view without a bound, dies of an empty message, and loses the close code."""
 
     async def __call__(self, receive: Any, send: Any) -> None:
-        handshake = self._create_websocket_from_scope(send)
-        del self.queue
+        handshake: Any = self._create_websocket_from_scope(send)
         await self.handle_websocket(handshake, send)
-        run: Run | None = getattr(handshake, "run", None)
-        del handshake
+        run: Run | None = handshake.run
+        del handshake, self.queue
         if run:
             _forget_headers(self.scope)
             await run(receive, send)

@@ -62,7 +62,8 @@ class Broker:
                     async with self._redis.pubsub() as pubsub:
                         await self._listen(pubsub)
                 except (RedisError, OSError) as error:
-                    log.warning("the subscription was lost: %s", type(error).__name__)
+                    if self._pause == SHORTEST_PAUSE:  # once for each outage
+                        log.warning("the subscription was lost: %s", type(error).__name__)
                 await asyncio.sleep(self._pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
         finally:

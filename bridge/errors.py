@@ -12,6 +12,7 @@ STATUS: dict[type[AuthsvcError], int] = {CrossSite: 403, RateLimited: 429, Unava
 HTTP_CODES = {
     404: ("not_found", "There is nothing here."),
     405: ("method_not_allowed", "This address does not take that method."),
+    500: ("error", AuthsvcError.sentence),
 }
 
 

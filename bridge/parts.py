@@ -1,18 +1,21 @@
 """The one place where the parts of the bridge meet."""
 
+import asyncio
 import time
 from dataclasses import dataclass
 
 from authsvc.core import events
 from authsvc.core.crypto import Keyring, Token
-from authsvc.core.errors import RedisDown
+from authsvc.core.errors import RedisDown, StorageDown
 from authsvc.core.redis import AsyncRedis
 from authsvc.core.session import Session
 from authsvc.core.settings import Settings
-from authsvc.core.store import AsyncStore, Clock, Loader
+from authsvc.core.store import AsyncStore, Clock, Found, Loader
 from bridge.broker import Broker
 from bridge.hub import Hub
 from bridge.sweep import Sweep
+
+PATIENCE = 5.0  # seconds after which SQL counts as down
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +43,15 @@ def build(settings: Settings, load: Loader, clock: Clock = time.time) -> Parts:
     redis = AsyncRedis(settings.hot_url)
     store = AsyncStore(redis, clock)
 
+    async def select(sid: str) -> Found:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await load(sid)
+        except TimeoutError:
+            raise StorageDown from None
+
     async def check(token: Token) -> Session | None:
-        return await store.load(token, load)
+        return await store.load(token, select)
 
     hub = Hub(check, settings.sockets_per_session, clock)
     sweep = Sweep(hub, check, clock)

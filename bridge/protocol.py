@@ -45,8 +45,8 @@ CLOSES: dict[type[AuthsvcError], Close] = {
 }
 
 
-def close_of(error: AuthsvcError) -> Close:
-    """The close code of a refusal."""
+def close_of(error: Exception) -> Close:
+    """The close code of a refusal, or of a fault of ours."""
     return next((CLOSES[kind] for kind in type(error).__mro__ if kind in CLOSES), Close.BUG)
 
 

@@ -11,7 +11,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -121,7 +120,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().shutdown()
         self._limit_the_close()
 
-    async def send(self, message: ASGISendEvent) -> None:
+    async def send(self, message: Any) -> None:
         if self.transport.is_closing():
             raise ClientDisconnected
         await super().send(message)

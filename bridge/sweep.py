@@ -28,14 +28,24 @@ class Sweep:
         self._clock = clock
         self._queue: asyncio.Queue[Room] = asyncio.Queue()
 
-    async def run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(AT_ONCE):
-                tasks.create_task(self._work())
-            while True:
-                now = self._clock()
-                self._look_at(room for room in self._hub.rooms() if room.due <= now)
-                await asyncio.sleep(TICK)
+    async def watch(self) -> None:
+        """Runs once, for ever."""
+        while True:
+            now = self._clock()
+            self._look_at(room for room in self._hub.rooms() if room.due <= now)
+            await asyncio.sleep(TICK)
+
+    async def work(self) -> None:
+        """Runs AT_ONCE times, for ever."""
+        while True:
+            room = await self._queue.get()
+            room.queued = False  # from here on it may be asked for again
+            room.due = NEVER
+            try:
+                await self._look(room)
+            except Exception:
+                log.exception("a session could not be checked")
+                self._nobody_can_tell(room)
 
     def everything(self) -> None:
         """Load every session again, now: messages may have been missed."""
@@ -46,17 +56,6 @@ class Sweep:
             if not room.queued:
                 room.queued = True
                 self._queue.put_nowait(room)
-
-    async def _work(self) -> None:
-        while True:
-            room = await self._queue.get()
-            room.queued = False  # from here on it may be asked for again
-            room.due = NEVER
-            try:
-                await self._look(room)
-            except Exception:
-                log.exception("a session could not be checked")
-                self._nobody_can_tell(room)
 
     async def _look(self, room: Room) -> None:
         for token in room.tokens():

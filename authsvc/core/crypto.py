@@ -12,11 +12,20 @@ import secrets
 from typing import NamedTuple
 
 SID_BYTES, SECRET_BYTES, TAG_BYTES = 16, 32, 18
+ALPHABET = bytes.maketrans(b"-_+/", b"+/!!")
 TOKEN_CHARS = (SID_BYTES + SECRET_BYTES + TAG_BYTES) * 4 // 3
 
 
 def b64url(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def unb64url(text: str) -> bytes | None:
+    """What was written so; None for anything else, the other alphabet of base64 included."""
+    try:
+        return base64.b64decode(text.encode("ascii").translate(ALPHABET), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        return None
 
 
 def new_id() -> str:
@@ -80,11 +89,8 @@ def write_token(keyring: Keyring, token: Token) -> str:
 
 def read_token(keyring: Keyring, value: str) -> Token | None:
     """The token in a cookie's value, or None if we did not make it. Looks nothing up."""
-    if len(value) != TOKEN_CHARS:
-        return None
-    try:
-        raw = base64.b64decode(value.encode("ascii"), altchars=b"-_", validate=True)
-    except (UnicodeEncodeError, binascii.Error):
+    raw = unb64url(value) if len(value) == TOKEN_CHARS else None
+    if raw is None:
         return None
     body, tag = raw[:-TAG_BYTES], raw[-TAG_BYTES:]
     if not keyring.accepts("session token", body, tag):
@@ -107,11 +113,8 @@ def token_of(keyring: Keyring, header: str, name: str) -> Token | None:
 
 def known_device(keyring: Keyring, user_id: str, cookie: str) -> bool:
     """Whether this browser has logged in as that user before (`device_cookie` was set then)."""
-    try:
-        tag = base64.b64decode(cookie.encode("ascii"), altchars=b"-_", validate=True)
-    except (UnicodeEncodeError, binascii.Error):
-        return False
-    return keyring.accepts("known device", user_id.encode(), tag)
+    tag = unb64url(cookie)
+    return tag is not None and keyring.accepts("known device", user_id.encode(), tag)
 
 
 def device_cookie(keyring: Keyring, user_id: str) -> str:

@@ -80,7 +80,8 @@ class Breaker:
         self._failures = 0
 
     def failed(self, error: Exception) -> None:
-        self._failures += self.FAILURES if isinstance(error, (RedisTimeoutError, TimeoutError)) else 1
+        timed_out = any(isinstance(each, (RedisTimeoutError, TimeoutError)) for each in (error, error.__cause__))
+        self._failures += self.FAILURES if timed_out else 1
         if self._failures >= self.FAILURES:
             self._closed_again = self._clock() + self.PAUSE
 

@@ -78,7 +78,10 @@ class Seen(NamedTuple):
 
 def _look(sid: str, clock: Clock) -> Operation[Seen]:
     reply: Reply = yield ask(("GET", key_of(sid)))
-    return Seen(reply.values[0], reply.run, int(clock() * 1000))
+    value = reply.values[0]
+    if value is not None and not isinstance(value, bytes):  # not an answer to GET
+        raise RedisDown
+    return Seen(value, reply.run, int(clock() * 1000))
 
 
 def _believed(copy: Copy, run: bytes, now: float, age: int) -> bool:

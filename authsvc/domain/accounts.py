@@ -1,7 +1,6 @@
 """Accounts: who may log in, under which email and with which roles."""
 
 import unicodedata
-from contextlib import suppress
 from dataclasses import dataclass
 
 from email_validator import EmailNotValidError, validate_email
@@ -140,10 +139,13 @@ def valid_email(text: str) -> str:
 
 
 def email_key(text: str) -> str:
-    """What makes two spellings the same address. Takes any text, for a login may send any."""
-    with suppress(EmailNotValidError):  # nobody can have registered such a one; as a key it finds nothing
+    """What makes two spellings the same address. Takes any text, for a login may send any: one that is no address gets
+    a key that none has."""
+    try:
         text = validate_email(text, check_deliverability=False).normalized
-    return unicodedata.normalize("NFKC", text).casefold().replace("\0", "")
+    except EmailNotValidError:
+        text = " " + text.encode("utf-8", "replace").decode().replace("\0", "")
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def valid_name(name: str) -> str:
