@@ -1,0 +1,365 @@
+"""The two doors to Redis: the run of each connection, a bounded pool, bounded waits, a breaker, and no answer that is
+another caller's."""
+
+import asyncio
+import random
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from authsvc.core import redis
+from authsvc.core.errors import RedisDown
+from authsvc.core.redis import POOL_SIZE, UNKNOWN_RUN, AsyncRedis, Breaker, Reply, SyncRedis, run_of
+from tests.servers import Valkey
+
+NOWHERE = "unix:///nonexistent.sock"
+
+
+class BothDoors:
+    """One call for a test that is the same for both."""
+
+    def __init__(self, kind: type[Any], url: str) -> None:
+        self._runner = asyncio.Runner()
+        self.door: Any = self._runner.run(_made(kind, url))
+
+    def execute(self, *commands: tuple[Any, ...]) -> Reply:
+        return self._runner.run(self._execute(commands))
+
+    async def _execute(self, commands: tuple[Any, ...]) -> Reply:
+        for _ in range(2):
+            await asyncio.sleep(0)  # a loop that runs all the time has noticed what the server has closed
+        answer = self.door.execute(*commands)
+        return answer if isinstance(answer, Reply) else await answer
+
+    def close(self) -> None:
+        self._runner.run(_closed(self.door))
+        self._runner.close()
+
+
+async def _made(kind: type[Any], url: str) -> Any:
+    return kind(url)
+
+
+async def _closed(door: Any) -> None:
+    closing = door.close()
+    if closing:
+        await closing
+
+
+@pytest.fixture(params=[SyncRedis, AsyncRedis], ids=["sync", "async"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Callable[[str], BothDoors]]:
+    made: list[BothDoors] = []
+
+    def connect(url: str) -> BothDoors:
+        made.append(BothDoors(request.param, url))
+        return made[-1]
+
+    yield connect
+    for each in made:
+        each.close()
+
+
+Connect = Callable[[str], BothDoors]
+
+
+def connections(server: Valkey) -> int:
+    with server.client() as client:
+        return len(client.client_list()) - 1
+
+
+# -- the run -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_run_is_that_of_the_server_and_the_same_for_everybody(connect: Connect, valkey: Valkey) -> None:
+    first, second = connect(valkey.url), connect(valkey.url)
+
+    runs = {first.execute(("PING",)).run, first.execute(("PING",)).run, second.execute(("PING",)).run}
+
+    assert len(runs) == 1
+    assert len(run := runs.pop()) == 8
+    assert run != UNKNOWN_RUN
+
+
+def test_a_restart_changes_the_run(connect: Connect, valkey: Valkey) -> None:
+    door = connect(valkey.url)
+    before = door.execute(("PING",)).run
+
+    valkey.restart()
+
+    assert door.execute(("PING",)).run != before
+
+
+def test_a_promotion_changes_the_run(connect: Connect, valkey: Valkey) -> None:
+    before = connect(valkey.url).execute(("PING",)).run
+    with valkey.client() as client:
+        client.replicaof("127.0.0.1", 1)
+        client.replicaof("NO", "ONE")
+
+    assert connect(valkey.url).execute(("PING",)).run != before
+
+
+def test_an_open_connection_keeps_its_run(connect: Connect, valkey: Valkey) -> None:
+    """A promotion in between: whoever was connected before does not take old copies for checked on the new run."""
+    door = connect(valkey.url)
+    before = door.execute(("PING",)).run
+    with valkey.client() as client:
+        client.replicaof("127.0.0.1", 1)
+        client.replicaof("NO", "ONE")
+
+    after = door.execute(("PING",)).run
+
+    assert after in (before, connect(valkey.url).execute(("PING",)).run)
+
+
+def test_a_replica_is_refused(connect: Connect, valkey: Valkey) -> None:
+    with valkey.client() as client:
+        client.replicaof("127.0.0.1", 1)
+
+    with pytest.raises(RedisDown):
+        connect(valkey.url).execute(("GET", "key"))
+
+
+def test_a_server_that_forbids_info_has_no_run(connect: Connect, valkey: Valkey) -> None:
+    with valkey.client() as client:
+        client.acl_setuser("default", enabled=True, commands=["-info"])
+
+    assert connect(valkey.url).execute(("PING",)) == Reply([b"PONG"], UNKNOWN_RUN)
+
+
+def test_a_password_and_a_database_in_the_url_are_used(connect: Connect, valkey: Valkey) -> None:
+    with valkey.client() as client:
+        client.acl_setuser("app", enabled=True, passwords=["+secret"], categories=["+@all"], keys=["*"])
+        client.execute_command("SELECT", 3)
+
+    url = f"unix://app:secret@{valkey.socket}?db=3"
+    assert connect(url).execute(("SET", "key", "1"), ("GET", "key")).values == [b"OK", b"1"]
+    assert connect(valkey.url).execute(("GET", "key")).values == [None]
+
+
+RUN_ID, REPLID = b"run_id:abc\r\n", b"master_replid:def\r\n"
+
+
+def test_the_run_depends_on_both_ids() -> None:
+    runs = {
+        run_of([b"run_id:%d\r\n" % run, b"role:master\r\nmaster_replid:%d\r\n" % replid])
+        for run in range(2)
+        for replid in range(2)
+    }
+    assert len(runs) == 4
+
+
+@pytest.mark.parametrize("answers", [[b"", b""], [RUN_ID, b"role:master\r\n"], [b"# odd", REPLID]])
+def test_an_answer_without_ids_is_no_run(answers: list[bytes]) -> None:
+    assert run_of(answers) == UNKNOWN_RUN
+    assert run_of([ResponseError("NOPERM"), *answers]) == UNKNOWN_RUN
+
+
+@pytest.mark.parametrize("role", [b"slave", b"replica", b"sentinel", b""])
+def test_only_a_master_may_answer(role: bytes) -> None:
+    with pytest.raises(RedisConnectionError, match="not a master"):
+        run_of([RUN_ID, b"role:" + role + b"\r\n" + REPLID])
+
+
+# -- failures ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_not_there_is_down(connect: Connect) -> None:
+    with pytest.raises(RedisDown):
+        connect(NOWHERE).execute(("PING",))
+
+
+def test_an_error_closes_the_connection_and_the_next_command_has_another(connect: Connect, valkey: Valkey) -> None:
+    door = connect(valkey.url)
+    door.execute(("SET", "key", "text"))
+
+    with pytest.raises(RedisDown):
+        door.execute(("LPUSH", "key", "x"), ("GET", "key"))
+
+    assert door.execute(("GET", "key")).values == [b"text"]
+    assert connections(valkey) == 1
+
+
+def test_a_connection_that_the_server_has_closed_is_replaced_unseen(connect: Connect, valkey: Valkey) -> None:
+    door = connect(valkey.url)
+    for _ in range(3):
+        door.execute(("PING",))
+        with valkey.client() as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+
+        assert door.execute(("PING",)).values == [b"PONG"]
+
+
+def test_one_thread_uses_one_connection(connect: Connect, valkey: Valkey) -> None:
+    door = connect(valkey.url)
+    for _ in range(50):
+        door.execute(("PING",))
+
+    assert connections(valkey) == 1
+
+
+def test_many_threads_share_a_bounded_pool(valkey: Valkey) -> None:
+    door, together = SyncRedis(valkey.url), threading.Barrier(POOL_SIZE + 36)
+    wrong: list[object] = []
+
+    def ask(number: int) -> None:
+        together.wait()
+        for _ in range(20):
+            answer = door.execute(("ECHO", number)).values
+            if answer != [str(number).encode()]:
+                wrong.append(answer)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(together.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
+    assert 1 < connections(valkey) <= POOL_SIZE
+    door.close()
+    assert connections(valkey) == 0
+
+
+def test_a_full_pool_is_waited_for_and_then_given_up(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis, "POOL_SIZE", 1)
+    door = SyncRedis(valkey.url)
+    with door._places, pytest.raises(RedisDown):
+        door.execute(("PING",))
+
+    door._breaker.succeeded()
+    assert door.execute(("PING",)).values == [b"PONG"]
+    door.close()
+
+
+def test_a_silent_server_is_given_up(connect: Connect, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent.sock"))
+        silent.listen()
+        door = connect(f"unix://{tmp_path / 'silent.sock'}")
+
+        with pytest.raises(RedisDown):
+            door.execute(("PING",))
+
+        assert is_open(door.door._breaker)
+
+
+# -- the breaker -------------------------------------------------------------------------------------------------------
+
+
+class Seconds:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def is_open(breaker: Breaker) -> bool:
+    try:
+        breaker.check()
+    except RedisDown:
+        return True
+    return False
+
+
+def test_the_breaker_opens_after_three_failures_in_a_row() -> None:
+    breaker = Breaker(Seconds())
+    states = []
+    for _ in range(3):
+        breaker.failed(RedisConnectionError())
+        states.append(is_open(breaker))
+
+    assert states == [False, False, True]
+
+
+def test_a_success_in_between_keeps_the_breaker_closed() -> None:
+    breaker = Breaker(Seconds())
+    for _ in range(5):
+        breaker.failed(RedisConnectionError())
+        breaker.failed(RedisConnectionError())
+        breaker.succeeded()
+
+    assert not is_open(breaker)
+
+
+@pytest.mark.parametrize("error", [RedisTimeoutError(), TimeoutError()])
+def test_the_breaker_opens_after_one_time_out(error: Exception) -> None:
+    breaker = Breaker(Seconds())
+    breaker.failed(error)
+
+    assert is_open(breaker)
+
+
+def test_after_a_second_one_tries_and_decides_for_all() -> None:
+    seconds = Seconds()
+    breaker = Breaker(seconds)
+    breaker.failed(TimeoutError())
+    seconds.now += Breaker.PAUSE
+
+    assert [is_open(breaker) for _ in range(3)] == [False, True, True]
+
+    breaker.failed(RedisConnectionError())
+    seconds.now += Breaker.PAUSE - 0.001
+    assert is_open(breaker)
+    seconds.now += 0.001
+    assert not is_open(breaker)
+    breaker.succeeded()
+    assert not is_open(breaker)
+
+
+def test_an_open_breaker_asks_nobody(connect: Connect, valkey: Valkey) -> None:
+    door = connect(valkey.url)
+    door.door._breaker = Breaker(Seconds())
+    door.door._breaker.failed(TimeoutError())
+
+    with pytest.raises(RedisDown):
+        door.execute(("SET", "key", "1"))
+
+    with valkey.client() as client:
+        assert client.get("key") is None
+
+
+# -- cancellation ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_command_never_answers_another_caller(valkey: Valkey) -> None:
+    door, chance = AsyncRedis(valkey.url), random.Random(7)
+    with valkey.client() as client:
+        client.mset({f"key {number}": f"value {number}" for number in range(500)})
+    cancelled = 0
+
+    async def ask(number: int) -> None:
+        assert (await door.execute(("GET", f"key {number}"))).values == [f"value {number}".encode()]
+
+    while cancelled < 500:
+        tasks = [asyncio.create_task(ask(chance.randrange(500))) for _ in range(10)]
+        for task in tasks[::2]:
+            for _ in range(chance.randrange(6)):
+                await asyncio.sleep(0)
+            cancelled += task.cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(answer) for answer in answers} <= {type(None), asyncio.CancelledError}
+
+    assert door._places._value == POOL_SIZE
+    await door.close()
+
+
+async def test_a_caller_that_is_cancelled_while_it_waits_gives_its_place_back(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "POOL_SIZE", 1)
+    door = AsyncRedis(valkey.url)
+    first = asyncio.create_task(door.execute(("BLPOP", "nothing", 0.1)))
+    second = asyncio.create_task(door.execute(("PING",)))
+    await asyncio.sleep(0.01)
+    second.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
+
+    assert (await door.execute(("PING",))).values == [b"PONG"]
+    await door.close()
