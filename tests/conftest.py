@@ -45,7 +45,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def _postgres_template(postgres: Postgres) -> Iterator[str]:
+def _postgres_database(postgres: Postgres) -> Iterator[str]:
+    """One for all tests of this process: making one costs more than most tests."""
     name = postgres.create()
     db = Database(postgres.url(name))
     migrations.upgrade(db)
@@ -62,10 +63,10 @@ def sqlite_url(tmp_path: Path, _sqlite_template: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres: Postgres, _postgres_template: str) -> Iterator[str]:
-    name = postgres.create(template=_postgres_template)
-    yield postgres.url(name)
-    postgres.drop(name)
+def postgres_url(postgres: Postgres, _postgres_database: str) -> str:
+    """An empty database, on which nobody works any more."""
+    postgres.empty(_postgres_database)
+    return postgres.url(_postgres_database)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -35,6 +35,13 @@ def test_a_client_that_ignores_its_close_is_cut_off(
         assert b'event: session\ndata: {"state":"ended"}' in received
 
 
+def test_a_client_that_was_refused_and_ignores_it_is_cut_off(bridge: Bridge) -> None:
+    with Raw(bridge.port) as client:
+        client.open("ws", "")
+        wait_for(client.gone, seconds=SOON)
+        assert close_code(client.rest()) == 4401
+
+
 @pytest.mark.promise("R3")
 @pytest.mark.parametrize("kind", ["ws", "sse"])
 def test_a_client_that_does_not_read_is_cut_off_and_gets_nothing_after_the_end(

@@ -67,11 +67,6 @@ def count_up(db: Database) -> None:
         sql.execute(update(User).where(User.id == "anna").values(epoch=User.epoch + 1))
 
 
-def only_postgresql(db: Database) -> None:
-    if db.engine.dialect.name != "postgresql":
-        pytest.skip("a file has no server that could end a connection")
-
-
 # -- transactions ------------------------------------------------------------------------------------------------------
 
 
@@ -212,12 +207,15 @@ def test_when_every_connection_is_in_use_it_is_down(connect: Connect, monkeypatc
     assert epoch_of(db) == 0
 
 
+only_with_a_server = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+@only_with_a_server
 @pytest.mark.promise("L3")
 def test_a_connection_that_dies_in_a_transaction_is_an_outage_and_the_next_one_works(
     connect: Connect,
 ) -> None:
     one, other = connect(), connect()
-    only_postgresql(one)
     add_user(one)
 
     def write() -> None:
@@ -232,9 +230,9 @@ def test_a_connection_that_dies_in_a_transaction_is_an_outage_and_the_next_one_w
     assert epoch_of(one) == 0
 
 
+@only_with_a_server
 def test_connections_that_died_in_the_pool_are_replaced_unseen(connect: Connect) -> None:
     one, other = connect(), connect()
-    only_postgresql(one)
     add_user(one)
     with one.reading() as sql:
         pid = sql.scalar(text("SELECT pg_backend_pid()"))
