@@ -127,6 +127,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.accept":
             self.request.headers.clear()  # 3 KiB that nobody reads any more
             del self.response
+        if self.close_sent:
+            self.handshake_complete = True  # also by an answer that was a refusal, or uvicorn logs an error
         self._limit_the_close()
 
     def _fail(self, why: Close) -> None:

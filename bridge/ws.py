@@ -77,7 +77,7 @@ async def _live(socket: Socket, parts: Parts, accept: dict[str, Any], receive: A
         socket.open(greeting, send)
         await socket.listen(receive)
     except OSError:
-        log.debug("the client has gone")
+        raise  # the client has gone, which the server takes calmly
     except Exception:
         log.exception("a socket failed")
         await send(_close(Close.BUG))

@@ -50,7 +50,10 @@ class World:
         return [self.webs[1].load(token) is not None, self.bridge.load(token) is not None]
 
     def fail_over(self, token: Token) -> None:
-        """The spare server, with older content, takes over from the master, for all at once."""
+        """The spare server is promoted, with older content, and takes over for all at once."""
+        with self.spare.client() as client:
+            client.replicaof("127.0.0.1", 1)
+            client.replicaof("NO", "ONE")
         put_back(self.spare, token, self.older)
         self.master, self.spare = self.spare, self.master
         for process in (*self.webs, self.bridge):
