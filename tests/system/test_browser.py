@@ -64,8 +64,9 @@ LISTEN = """async () => {
         stream.addEventListener(name, (event) => window.heard.push(name + " " + event.data));
     const socket = new WebSocket(location.origin.replace("http", "ws") + "/ws", "authsvc.v1");
     socket.onclose = (event) => { window.closeCode = event.code; };
-    await new Promise((done) => { stream.onopen = done; });
-    await new Promise((done) => { socket.onmessage = done; });
+    const opened = new Promise((done) => { stream.onopen = done; });
+    const greeted = new Promise((done) => { socket.onmessage = done; });
+    await Promise.all([opened, greeted]);
 }"""
 
 
