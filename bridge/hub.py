@@ -18,17 +18,17 @@ Check = Callable[[Token], Awaitable[Session | None]]  # raises Unavailable when 
 
 
 class Room:
-    """The connections of one session; its user and end as last loaded, when that was, and when to load it again."""
+    """The connections of one session; its user and end as last loaded, when it is due to be loaded again, and by when
+    that must have worked."""
 
-    __slots__ = ("checked", "connections", "due", "ends", "queued", "sid", "user")
+    __slots__ = ("connections", "deadline", "due", "ends", "queued", "sid", "user")
 
-    def __init__(self, sid: str, now: float) -> None:
+    def __init__(self, sid: str) -> None:
         self.sid = sid
         self.connections: set[Connection] = set()
         self.user: str | None = None
         self.ends: float = NEVER
-        self.checked = now
-        self.due = NEVER
+        self.due = self.deadline = NEVER
         self.queued = False
 
     def tokens(self) -> set[Token]:
@@ -43,9 +43,9 @@ class Room:
 
     def found(self, session: Session, now: float) -> None:
         """It was alive at `now`. The next check comes a little earlier for some than for others."""
-        self.user, self.ends, self.checked = session.user, expires(session), now
+        self.user, self.ends, self.deadline = session.user, expires(session), NEVER
         soon = now + CHECK_EVERY * random.uniform(0.8, 1)  # noqa: S311 - no secret
-        self.due = min(soon, self.ends, idle_expires(session))
+        self.due = min(soon, idle_expires(session))
 
 
 class Hub:
@@ -100,7 +100,7 @@ class Hub:
 
     def _register(self, connection: Connection) -> Room:
         sid = connection.token.sid
-        room = self._rooms.get(sid) or Room(sid, self._clock())
+        room = self._rooms.get(sid) or Room(sid)
         if len(room.connections) >= self._limit:
             raise RateLimited("This session holds as many sockets and streams open as it may.", retry_after=30)
         self._rooms[sid] = room

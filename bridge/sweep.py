@@ -1,12 +1,11 @@
 """The backstop: every session that is connected here is loaded again, twice a minute and when it should run out.
 
-Whatever message was lost, its end takes effect. If nobody can tell for BLIND seconds, its connections are closed.
+Whatever message was lost, its end takes effect. If nobody can tell whether it lives, its connections are closed.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Iterable
 
 from authsvc.core.errors import Unavailable
 from authsvc.core.store import Clock
@@ -16,7 +15,7 @@ from bridge.protocol import Close
 TICK = 1.0  # seconds
 AT_ONCE = 16  # loads
 AGAIN = 4.0  # seconds after a load that failed
-BLIND = 70  # seconds; as long as an end may take to be final without Redis
+BLIND = 40  # seconds from the time a session is due; with CHECK_EVERY as long as an end may take to be final
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +31,17 @@ class Sweep:
         """Runs once, for ever."""
         while True:
             now = self._clock()
-            self._look_at(room for room in self._hub.rooms() if room.due <= now)
+            for room in self._hub.rooms():
+                self._watch(room, now)
             await asyncio.sleep(TICK)
+
+    def _watch(self, room: Room, now: float) -> None:
+        if now >= room.ends:
+            room.end(Close.NO_SESSION)
+        elif now >= room.deadline:
+            room.end(Close.OVERLOADED)
+        elif now >= room.due:
+            self._ask(room, now)
 
     async def work(self) -> None:
         """Runs AT_ONCE times, for ever."""
@@ -43,37 +51,31 @@ class Sweep:
             room.due = NEVER
             try:
                 await self._look(room)
+            except Unavailable:
+                self._try_again(room)
             except Exception:
                 log.exception("a session could not be checked")
-                self._nobody_can_tell(room)
+                self._try_again(room)
 
     def everything(self) -> None:
         """Load every session again, now: messages may have been missed."""
-        self._look_at(self._hub.rooms())
+        for room in self._hub.rooms():
+            self._ask(room, self._clock())
 
-    def _look_at(self, rooms: Iterable[Room]) -> None:
-        for room in rooms:
-            if not room.queued:
-                room.queued = True
-                self._queue.put_nowait(room)
+    def _ask(self, room: Room, now: float) -> None:
+        room.deadline = min(room.deadline, now + BLIND)
+        if not room.queued:
+            room.queued = True
+            self._queue.put_nowait(room)
 
     async def _look(self, room: Room) -> None:
         for token in room.tokens():
             now = self._clock()
-            try:
-                session = await self._check(token)
-            except Unavailable:
-                self._nobody_can_tell(room)
-                return
+            session = await self._check(token)
             if session is None:
                 room.end(Close.NO_SESSION, token)
             else:
                 room.found(session, now)
 
-    def _nobody_can_tell(self, room: Room) -> None:
-        now = self._clock()
-        room.due = now + AGAIN * random.uniform(0.5, 1)  # noqa: S311 - no secret
-        if now >= room.ends:
-            room.end(Close.NO_SESSION)
-        elif now - room.checked >= BLIND:
-            room.end(Close.OVERLOADED)
+    def _try_again(self, room: Room) -> None:
+        room.due = self._clock() + AGAIN * random.uniform(0.5, 1)  # noqa: S311 - no secret

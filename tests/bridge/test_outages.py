@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
 from sqlalchemy import update
@@ -10,6 +11,7 @@ from authsvc.core.errors import StorageDown
 from authsvc.core.store import Found
 from authsvc.models import Session
 from authsvc.services import Services
+from bridge.sweep import AT_ONCE
 from tests.bridge.conftest import Bridge, Person, closed, greeted, receive
 from tests.servers import Valkey, wait_for
 
@@ -152,7 +154,7 @@ async def test_connections_are_closed_when_nobody_could_tell_for_too_long(
         bridge.clock.ahead = 60
         await asyncio.to_thread(wait_for, lambda: bridge.sql.loads > loads)
         await still_open(socket)
-        bridge.clock.ahead = 80
+        bridge.clock.ahead = 105
         assert await closed(socket) == 1013
         assert await stream.rest() == [], "it is not told that the session has ended"
 
@@ -168,8 +170,29 @@ async def test_a_socket_survives_an_outage_that_ends_in_time(bridge: Bridge, ann
         bridge.sql.hook, loads = None, bridge.sql.loads
         bridge.clock.ahead = 66
         await asyncio.to_thread(wait_for, lambda: bridge.sql.loads > loads)
-        bridge.clock.ahead = 90
+        loads = bridge.sql.loads
+        bridge.clock.ahead = 105
+        await asyncio.to_thread(wait_for, lambda: bridge.sql.loads > loads)
         await still_open(socket)
+
+
+async def test_checks_that_hang_do_not_keep_the_others_open(bridge: Bridge, anna: Person, valkey: Valkey) -> None:
+    async def never(sid: str) -> Found:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with AsyncExitStack() as stack:
+        cookies = [anna.cookie(anna.quick_login()) for _ in range(4 * AT_ONCE)]
+        sockets = [await stack.enter_async_context(bridge.socket(cookie)) for cookie in cookies]
+        for socket in sockets:
+            await greeted(socket)
+        valkey.kill()
+        bridge.sql.hook = never
+        loads = bridge.sql.loads
+        bridge.clock.ahead = 60
+        await asyncio.to_thread(wait_for, lambda: bridge.sql.loads == loads + AT_ONCE)
+        bridge.clock.ahead = 105
+        assert {await closed(socket) for socket in sockets} == {1013}
 
 
 async def test_a_session_whose_whole_time_is_over_ends_also_when_nobody_can_tell(
