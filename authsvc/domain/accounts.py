@@ -107,10 +107,10 @@ class Accounts:
         """Let an account in no more, and end all its sessions. Raises NotFound."""
         user_id, now = self.get(email).id, int(self._clock())
         with self._db.transaction() as sql:
-            facts = self._sessions.end_all_within(sql, user_id)
+            facts, earlier = self._sessions.end_all_within(sql, user_id)
             sql.execute(update(User).where(User.id == user_id, User.disabled_at.is_(None)).values(disabled_at=now))
             facts += record(sql, [Fact(events.ACCOUNT_CHANGED, user_id, now, data={"disabled": True})])
-        return self._sessions.delivered(facts)
+        return self._sessions.delivered(facts, earlier)
 
     def enable(self, email: str) -> None:
         user_id, now = self.get(email).id, int(self._clock())

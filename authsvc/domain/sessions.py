@@ -182,20 +182,31 @@ class Sessions:
         with self._db.transaction() as sql:
             sql.execute(select(User.id).where(User.id == user_id).with_for_update())
             facts = self._end(sql, Row_.user_id == user_id, Row_.sid != keep)
-        return self.delivered(facts)
+            earlier = self._unconfirmed(sql, user_id, facts)
+        return self.delivered(facts, earlier)
 
     def end_all(self, user_id: str) -> Ending:
         """End every session of a user, logins that are under way included. Raises NotFound."""
         with self._db.transaction() as sql:
-            facts = self.end_all_within(sql, user_id)
-        return self.delivered(facts)
+            facts, earlier = self.end_all_within(sql, user_id)
+        return self.delivered(facts, earlier)
 
-    def end_all_within(self, sql: Sql, user_id: str) -> list[Fact]:
-        """The same inside a larger use case, which delivers the facts after its commit (`delivered`)."""
+    def end_all_within(self, sql: Sql, user_id: str) -> tuple[list[Fact], list[Fact]]:
+        """The same inside a larger use case, which hands both lists of facts to `delivered` after its commit."""
         epoch = update(User).where(User.id == user_id).values(epoch=User.epoch + 1).returning(User.id)
         if sql.scalar(epoch) is None:
             raise NotFound("There is no such user.")
-        return self._end(sql, Row_.user_id == user_id)
+        facts = self._end(sql, Row_.user_id == user_id)
+        return facts, self._unconfirmed(sql, user_id, facts)
+
+    def _unconfirmed(self, sql: Sql, user_id: str, facts: list[Fact]) -> list[Fact]:
+        """Other ends of the user that are not final yet: a process has begun them, and may be dead. Who ends all of a
+        user's sessions tells Redis of these too, or copies of them would outlive the answer."""
+        since = self._store.clock() - store.FINAL
+        wanted = (Event.user_id == user_id, Event.name == events.SESSION_ENDED, Event.at >= int(since))
+        own = {fact.id for fact in facts}
+        others = sql.scalars(select(Event).where(*wanted, Event.delivered_at.is_(None)).order_by(Event.id))
+        return [fact_of(event) for event in others if event.id not in own]
 
     def _end_one(self, *conditions: ColumnElement[bool]) -> Ending:
         """The whole end, also when the row is ended already: whoever began may have died before Redis heard of it."""
@@ -219,12 +230,13 @@ class Sessions:
         ended = sql.execute(statement.returning(Row_.sid, Row_.user_id)).all()
         return record(sql, [Fact(events.SESSION_ENDED, user_id, now, sid) for sid, user_id in ended])
 
-    def delivered(self, facts: list[Fact]) -> Ending:
-        """Deliver the facts of an end that is committed."""
+    def delivered(self, facts: list[Fact], earlier: list[Fact] | None = None) -> Ending:
+        """Deliver the facts of an end that is committed, and those of earlier ends that nobody has confirmed."""
         ended = [fact.at for fact in facts if fact.name == events.SESSION_ENDED]
-        if self._outbox.deliver(facts) or not ended:
+        open_ends = [*ended, *(fact.at for fact in earlier or ())]
+        if self._outbox.deliver([*(earlier or ()), *facts]) or not open_ends:
             return Ending(len(ended))
-        return Ending(len(ended), max(ended) + store.FINAL)
+        return Ending(len(ended), max(open_ends) + store.FINAL)
 
     # -- statements of the protocol --------------------------------------------------------------------------------
 

@@ -133,6 +133,41 @@ def test_end_all_of_more_sessions_than_are_told_to_redis_at_once(
     assert reader.load(tokens[-1]) is None
 
 
+@pytest.mark.promise("R7")
+@pytest.mark.parametrize("how", ["end_all", "end_others", "disable"])
+def test_who_ends_all_also_ends_what_a_killed_process_has_begun_to_end(
+    web: Process, reader: Reader, token: Token, user: str, start: Callable[..., Process], how: str
+) -> None:
+    assert reader.load(token)
+    dying = start()
+    dying.begin(dying.sessions.logout, token).until("SQL done").kill()
+    end = {
+        "end_all": lambda: web.sessions.end_all(user),
+        "end_others": lambda: web.sessions.end_others(user, "another"),
+        "disable": lambda: web.accounts.disable("anna@example.org"),
+    }
+
+    assert end[how]() == Ending(0)
+
+    assert reader.load(token) is None
+
+
+@pytest.mark.promise("R7")
+def test_who_ends_all_without_redis_says_when_what_others_have_begun_is_final_too(
+    web: Process, token: Token, user: str, start: Callable[..., Process], clock: Clock
+) -> None:
+    dying = start()
+    dying.begin(dying.sessions.logout, token).until("SQL done").kill()
+    final_by = int(clock.now) + store.FINAL
+    web.redis_cut = True
+    clock.tick(30)
+
+    assert web.sessions.end_all(user) == Ending(0, final_by)
+
+    clock.tick(store.FINAL)
+    assert web.sessions.end_all(user) == Ending(0)
+
+
 @pytest.mark.promise("R4")
 def test_end_all_refuses_a_login_whose_password_was_checked_before(
     web: Process, user: str, start: Callable[..., Process]
