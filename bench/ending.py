@@ -46,7 +46,7 @@ async def _measure(services: Services, web: int, bridge: int) -> list[tuple[str,
     return [
         (f"R3 2xx to close, {LOGOUTS} logouts, {OTHERS} others open", _summary(one_by_one) + " (goal p99 under 50)"),
         ("R3 the same, histogram", _histogram(one_by_one)),
-        (f"R3 {OTHERS} sockets of {len(others)} sessions ended at once", _summary(at_once)),
+        (f"R3 {OTHERS} sockets of {len(others)} sessions ended at once, from the last answer", _summary(at_once)),
     ]
 
 
