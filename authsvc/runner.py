@@ -165,6 +165,11 @@ def listen(settings: Settings) -> socket.socket:
         raise Misconfigured(f"Cannot listen on {where}: {why}. Set AUTHSVC_PORT to another.") from None
 
 
+class Stopped(KeyboardInterrupt):
+    """A KeyboardInterrupt itself that passes through exec(), as libraries use it, makes CPython end the process by
+    SIGINT, also when it was handled; one of another class does not."""
+
+
 @contextmanager
 def stopped_by_signals() -> Iterator[None]:
     """The first of Ctrl-C, SIGTERM and a closed terminal ends the block; more of them do not disturb how it ends."""
@@ -173,7 +178,7 @@ def stopped_by_signals() -> Iterator[None]:
     def stop(*_: object) -> NoReturn:
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
+        raise Stopped
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
