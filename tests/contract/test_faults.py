@@ -1,10 +1,6 @@
 """Real faults of Redis and SQL. A live session goes on or is answered 503, and is never called logged out."""
 
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
 from typing import Any
 
 import psycopg
@@ -18,6 +14,7 @@ from authsvc.core.errors import StorageDown
 from authsvc.core.redis import Breaker
 from authsvc.core.session import Session, decode
 from tests.contract.conftest import Reader, value_of
+from tests.contract.odd_servers import OddServer, Proxy
 from tests.contract.schedule import AsyncProcess, Clock, Process
 from tests.servers import Valkey
 
@@ -102,36 +99,6 @@ def test_a_server_that_does_not_tell_its_run_is_believed_for_l(
 
     assert web.sessions.logout(token).final_by is None
     assert reader.load(token) is None
-
-
-GREETING = b"role:master\r\nrun_id:abc\r\nmaster_replid:def\r\n"
-
-
-class OddServer:
-    """Greets as a Redis master should, and answers anything else with some bytes, or not at all."""
-
-    def __init__(self, answer: bytes) -> None:
-        self.connections: list[socket.socket] = []
-        self._answer = answer
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                self.connections.append(self._listener.accept()[0])
-                threading.Thread(target=self._converse, args=self.connections[-1:], daemon=True).start()
-
-    def _converse(self, connection: socket.socket) -> None:
-        with closing(connection), suppress(OSError):
-            while asked := connection.recv(65536):
-                greeting = b"$%d\r\n%s\r\n" % (len(GREETING), GREETING) * asked.count(b"\r\nINFO\r\n")
-                connection.sendall(greeting or b"+OK\r\n" * asked.count(b"SETINFO") or self._answer)
-
-    def close(self) -> None:
-        for each in (self._listener, *self.connections):
-            each.close()
 
 
 @pytest.fixture
@@ -270,44 +237,6 @@ def test_a_session_goes_on_when_sql_is_back(web: Process, reader: Reader, token:
     reader.sql_cut = False
 
     assert reader.load(token)
-
-
-class Proxy:
-    """Stands before PostgreSQL and passes everything on, until it freezes: then it is connected and silent."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.frozen = threading.Event()
-        self._server = (host, port)
-        self._open: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._listener.accept()
-            except OSError:
-                return
-            far = socket.create_connection(self._server)
-            self._open += [near, far]
-            for pair in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                while self.frozen.is_set():
-                    time.sleep(0.01)
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
-
-    def close(self) -> None:
-        self.frozen.clear()
-        for each in (self._listener, *self._open):
-            each.close()
 
 
 @pytest.fixture
