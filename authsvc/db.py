@@ -1,5 +1,7 @@
 """The engine and its transactions. A database that does not answer is StorageDown, whatever the driver calls it."""
 
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -130,10 +132,24 @@ def _postgresql_connects(dialect: Any, _record: object, args: Any, kwargs: Any) 
 def _sqlite_connected(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by itself
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _use_wal(cursor)
     cursor.execute("PRAGMA synchronous = FULL")  # an acknowledged logout survives a power cut
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """Of several that open a new file at once one switches it, and the busy time-out does not make the others wait."""
+    give_up = time.monotonic() + STATEMENT_TIMEOUT
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _sqlite_begins(connection: Any) -> None:
