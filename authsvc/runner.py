@@ -137,7 +137,10 @@ def _serve(
     worker = _started(stack, Child("worker", start_worker))
     command = first_user_command(settings) if services.accounts.nobody() else None
     say(Started(settings.public_url, valkey, worker, command))
-    serve.run_asgi(serve.one_port(services), settings, listener)
+    app = serve.one_port(services)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # Stopped was raised where Python ignores exceptions
+        raise Stopped
+    serve.run_asgi(app, settings, listener)
 
 
 def _started(stack: ExitStack, child: Child) -> int:

@@ -35,6 +35,8 @@ class Connection:
         self._waiting = 0
         self._writer: asyncio.Task[None] | None = None
 
+    # What a socket and a stream do each in their own way:
+
     def deliver(self, event: Event) -> None:
         raise NotImplementedError
 
