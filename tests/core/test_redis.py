@@ -332,7 +332,7 @@ async def test_a_cancelled_command_never_answers_another_caller(valkey: Valkey) 
     door, chance = AsyncRedis(valkey.url), random.Random(7)
     with valkey.client() as client:
         client.mset({f"key {number}": f"value {number}" for number in range(500)})
-    cancelled = 0
+    cancelled = answered = 0
 
     async def ask(number: int) -> None:
         assert (await door.execute(("GET", f"key {number}"))).values == [f"value {number}".encode()]
@@ -344,8 +344,11 @@ async def test_a_cancelled_command_never_answers_another_caller(valkey: Valkey) 
                 await asyncio.sleep(0)
             cancelled += task.cancel()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
-        assert {type(answer) for answer in answers} <= {type(None), asyncio.CancelledError}
+        # a pause of the machine may cost an answer, and never gives a wrong one
+        assert {type(answer) for answer in answers} <= {type(None), asyncio.CancelledError, RedisDown}
+        answered += answers.count(None)
 
+    assert answered > 500
     assert door._places._value == POOL_SIZE
     await door.close()
 
