@@ -171,6 +171,15 @@ def test_a_port_that_is_taken_or_an_address_that_is_not_ours_is_named() -> None:
 # -- signals -------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def in_a_terminal() -> Iterator[None]:
+    """SIGHUP as it is there; whoever runs the tests may ignore it (nohup does)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("in_a_terminal")
 @pytest.mark.parametrize("number", runner.STOP_SIGNALS)
 def test_the_first_signal_ends_the_block_and_no_other_disturbs_its_end(number: int) -> None:
     before, ended = [signal.getsignal(each) for each in runner.STOP_SIGNALS], []
