@@ -38,9 +38,10 @@ class OddServer:
 class Proxy:
     """Stands before PostgreSQL and passes everything on, until it freezes: then it is connected and silent."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, server: tuple[str, int] | str) -> None:
+        """`server`: host and port, or the path of a unix socket."""
         self.frozen = threading.Event()
-        self._server = (host, port)
+        self._server = server
         self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -52,10 +53,17 @@ class Proxy:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            far = socket.create_connection(self._server)
+            far = self._connected()
             self._open += [near, far]
             for pair in ((near, far), (far, near)):
                 threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    def _connected(self) -> socket.socket:
+        if not isinstance(self._server, str):
+            return socket.create_connection(self._server)
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(self._server)
+        return far
 
     def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
         try:

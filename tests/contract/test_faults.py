@@ -243,7 +243,9 @@ def test_a_session_goes_on_when_sql_is_back(web: Process, reader: Reader, token:
 def frozen_sql(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     monkeypatch.setattr(postgresql, "ANSWER_TIMEOUT", 0.3)
     url = make_url(postgres_url)
-    proxy = Proxy(url.host or "127.0.0.1", url.port or 5432)
+    port = url.port or int(str(url.query.get("port", 5432)))
+    folder = url.query.get("host")  # of its socket: the embedded server listens on nothing else
+    proxy = Proxy(f"{folder}/.s.PGSQL.{port}" if folder else (url.host or "127.0.0.1", port))
     yield proxy
     proxy.close()
 
@@ -254,7 +256,7 @@ def frozen_sql(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 def test_sql_that_is_connected_and_silent_counts_as_down(
     kind: type[Reader], start: Start, token: Token, frozen_sql: Proxy, clock: Clock, database_url: str
 ) -> None:
-    url = make_url(database_url).set(host="127.0.0.1", port=frozen_sql.port)
+    url = make_url(database_url).set(host="127.0.0.1", port=frozen_sql.port, query={})
     reader = start(kind, database_url=url.render_as_string(hide_password=False))
     session = reader.load(token)
     clock.tick(store.L / 1000)
