@@ -36,8 +36,17 @@ class User(Base):
     roles: Mapped[list[str]]
     password: Mapped[str] = mapped_column(String(200))  # argon2id, PHC string
     epoch: Mapped[int] = mapped_column(server_default="0", default=0)
+    locale: Mapped[str] = mapped_column(String(16), server_default="en", default="en")  # of mails and pages
     created_at: Mapped[int]
     disabled_at: Mapped[int | None]
+    logged_in_at: Mapped[int | None]  # the first login: later ones from unknown devices are told by mail
+    email_refused_at: Mapped[int | None]  # a mail server has said for good that there is no such address
+    delete_at: Mapped[int | None]  # the account and all about it goes then, unless its owner takes that back
+
+    __table_args__ = (
+        Index(None, "delete_at", postgresql_where=text("delete_at IS NOT NULL"),
+              sqlite_where=text("delete_at IS NOT NULL")),
+    )  # fmt: skip
 
 
 class Session(Base):
@@ -61,7 +70,10 @@ class Session(Base):
 
     __table_args__ = (
         Index(None, "user_id", postgresql_where=text("ended_at IS NULL"), sqlite_where=text("ended_at IS NULL")),
-    )
+        Index(None, "seen_at", postgresql_where=text("ended_at IS NULL"), sqlite_where=text("ended_at IS NULL")),
+        Index(None, "ended_at", postgresql_where=text("ended_at IS NOT NULL"),
+              sqlite_where=text("ended_at IS NOT NULL")),
+    )  # fmt: skip
 
 
 class Event(Base):
@@ -87,3 +99,83 @@ class Event(Base):
         Index("ix_events_account_at", "account", "at"),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
+
+
+class Registration(Base):
+    """An account that somebody has asked for. Each has its own password; the one whose link is used becomes the
+    account, and the others of that email go."""
+
+    __tablename__ = "registrations"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    email: Mapped[str] = mapped_column(String(320))
+    email_key: Mapped[str] = mapped_column(String(640), index=True)
+    name: Mapped[str] = mapped_column(String(200))
+    password: Mapped[str] = mapped_column(String(200))
+    locale: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(index=True)
+
+
+class Link(Base):
+    """What a link or a code in a mail stands for. `subject` is a user's or a registration's id. The token itself is
+    made anew from the id (domain/links.py), so nothing in here opens anything."""
+
+    __tablename__ = "links"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(32))
+    data: Mapped[dict[str, Any]]
+    tries: Mapped[int] = mapped_column(server_default="0", default=0)  # of the code
+    created_at: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(index=True)
+    used_at: Mapped[int | None]
+
+    __table_args__ = (Index("ix_links_subject_purpose", "subject", "purpose"),)
+
+
+class Job(Base):
+    """Work that happens later, at least once, until it is done or dead. `due_at` is when the relay hands it to a worker
+    (again); `leased_until` keeps two workers from the same job."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    user_id: Mapped[str | None] = mapped_column(String(32))
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[int]
+    due_at: Mapped[int]
+    leased_until: Mapped[int | None]
+    attempts: Mapped[int] = mapped_column(server_default="0", default=0)
+    progress: Mapped[int] = mapped_column(server_default="0", default=0)  # percent
+    error: Mapped[str | None] = mapped_column(String(300))  # why the last attempt failed
+    done_at: Mapped[int | None]
+    dead_at: Mapped[int | None]
+
+    __table_args__ = (
+        Index("ix_jobs_open", "due_at", postgresql_where=text("done_at IS NULL AND dead_at IS NULL"),
+              sqlite_where=text("done_at IS NULL AND dead_at IS NULL")),
+        Index("ix_jobs_user_id_kind", "user_id", "kind"),
+    )  # fmt: skip
+
+
+class Result(Base):
+    """What a job has made for its user to fetch, until it expires."""
+
+    __tablename__ = "results"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    filename: Mapped[str] = mapped_column(String(100))
+    body: Mapped[bytes]
+    expires_at: Mapped[int] = mapped_column(index=True)
+
+
+class Schedule(Base):
+    """When each periodic job is due next: whichever relay moves the time on has the turn."""
+
+    __tablename__ = "schedules"
+
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    due_at: Mapped[int]

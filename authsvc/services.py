@@ -8,10 +8,16 @@ from authsvc.core.settings import Settings
 from authsvc.core.store import Store
 from authsvc.db import Database
 from authsvc.domain.accounts import Accounts
+from authsvc.domain.jobs import Jobs
+from authsvc.domain.links import Links
 from authsvc.domain.outbox import Outbox
+from authsvc.domain.passwords import Passwords
+from authsvc.domain.registrations import Registrations
 from authsvc.domain.sessions import Sessions
 from authsvc.login.flow import Login
 from authsvc.login.password import Hasher
+from authsvc.login.recovery import Recovery
+from authsvc.login.registration import Registration
 from authsvc.login.throttle import Throttle
 
 
@@ -22,10 +28,14 @@ class Services:
     db: Database
     store: Store
     outbox: Outbox
+    jobs: Jobs
+    links: Links
     sessions: Sessions
     accounts: Accounts
     hasher: Hasher
     login: Login
+    registration: Registration
+    recovery: Recovery
 
     def close(self) -> None:
         self.hasher.close()
@@ -38,9 +48,15 @@ def build(settings: Settings) -> Services:
     keyring = Keyring(settings.keys)
     db = Database(settings.sql_url)
     store = Store(SyncRedis(settings.hot_url))
-    outbox = Outbox(db, store)
-    sessions = Sessions(db, store, outbox, settings)
-    accounts = Accounts(db, sessions, outbox, store.clock)
+    outbox, jobs, links = Outbox(db, store), Jobs(db, store), Links(db, keyring)
+    sessions = Sessions(db, store, outbox, jobs, settings)
+    accounts = Accounts(db, sessions, outbox, jobs, store.clock)
+    registrations = Registrations(db, accounts, jobs, settings, store.clock)
+    passwords = Passwords(db, sessions, jobs, settings, store.clock)
     hasher = Hasher(settings)
-    login = Login(accounts, sessions, hasher, Throttle(settings, store, accounts), keyring)
-    return Services(settings, keyring, db, store, outbox, sessions, accounts, hasher, login)
+    login = Login(accounts, registrations, sessions, hasher, Throttle(settings, store, accounts), keyring)
+    registration = Registration(settings, keyring, registrations, links, hasher, store.clock)
+    recovery = Recovery(settings, keyring, passwords, links, sessions, hasher, login, store.clock)
+    return Services(
+        settings, keyring, db, store, outbox, jobs, links, sessions, accounts, hasher, login, registration, recovery
+    )

@@ -121,7 +121,8 @@ class Postgres:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
             )
-            connection.execute("TRUNCATE users, sessions, events RESTART IDENTITY CASCADE")
+            tables = "users, sessions, events, registrations, links, jobs, results, schedules"
+            connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
 
     def drop(self, name: str) -> None:
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

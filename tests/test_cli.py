@@ -60,7 +60,7 @@ def log_in(services: Services, user_id: str) -> Token:
 
 
 def _epoch(services: Services) -> int:
-    credentials = services.accounts.credentials(EMAIL)
+    credentials = services.accounts.known(EMAIL).account
     assert credentials
     return credentials.epoch
 
@@ -72,7 +72,7 @@ def test_create_prints_the_id_of_an_account_that_can_log_in(cli: Cli, services: 
     result = cli("user", "create", EMAIL, "--name", "Ada", "--role", "admin", "--password-stdin", stdin=PASSWORD + "\n")
 
     account = services.accounts.get(EMAIL)
-    credentials = services.accounts.credentials(EMAIL)
+    credentials = services.accounts.known(EMAIL).account
     assert result.exit_code == 0
     assert result.stdout == account.id + "\n"
     assert (account.name, account.roles) == ("Ada", ("admin",))
@@ -86,7 +86,7 @@ def test_only_the_line_end_is_no_part_of_the_password(end: str, cli: Cli, servic
 
     cli("user", "create", EMAIL, "--password-stdin", stdin=(password + end).encode())
 
-    credentials = services.accounts.credentials(EMAIL)
+    credentials = services.accounts.known(EMAIL).account
     assert credentials
     assert services.hasher.verify(credentials.password, password)
 

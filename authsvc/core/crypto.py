@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterator
 from typing import NamedTuple
 
 SID_BYTES, SECRET_BYTES, TAG_BYTES = 16, 32, 18
@@ -53,6 +54,10 @@ class Keyring:
 
     def accepts(self, purpose: str, message: bytes, tag: bytes) -> bool:
         return any(equal(self._tag(key, message), tag) for key in self._keys(purpose))
+
+    def each(self) -> Iterator["Keyring"]:
+        """A keyring for each secret alone: what was made with an older one can be made again."""
+        return (Keyring((key,)) for key in self._secret_keys)
 
     def _keys(self, purpose: str) -> tuple[bytes, ...]:
         if purpose not in self._derived:

@@ -2,9 +2,12 @@
 
     AuthsvcError
     ├── BadRequest              the request is malformed
-    │   └── InvalidFields       fields of the body are missing or wrong
+    │   ├── InvalidFields       fields of the body are missing or wrong
+    │   └── TokenInvalid        a link or code of a mail is used, expired, or was never ours
     ├── Unauthenticated         nobody is logged in here
     │   └── InvalidCredentials  the email or the password is wrong
+    ├── EmailUnverified         the password is right, and the email is not yet confirmed
+    ├── StepUpRequired          the login is too long ago for this; prove again who you are
     ├── CrossSite               a write that came from another site
     ├── NotFound                no such thing, or it is not yours
     ├── EmailTaken              an account with this email exists
@@ -53,6 +56,11 @@ class InvalidFields(BadRequest):
         self.errors = errors
 
 
+class TokenInvalid(BadRequest):
+    code = "token_invalid"
+    sentence = "This link or code was used before, has expired, or is not complete. Ask for a new mail."
+
+
 class Unauthenticated(AuthsvcError):
     code = "unauthenticated"
     sentence = "Nobody is logged in here. Log in first."
@@ -61,6 +69,22 @@ class Unauthenticated(AuthsvcError):
 class InvalidCredentials(Unauthenticated):
     code = "invalid_credentials"
     sentence = "The email or the password is wrong."
+
+
+class EmailUnverified(AuthsvcError):
+    """`flow` takes the code of the mail that was sent because of this."""
+
+    code = "email_unverified"
+    sentence = "Confirm your email first: we have sent you a mail with a link and a code."
+
+    def __init__(self, flow: str = "") -> None:
+        super().__init__()
+        self.flow = flow
+
+
+class StepUpRequired(AuthsvcError):
+    code = "step_up_required"
+    sentence = "For this, prove again that it is you."
 
 
 class CrossSite(AuthsvcError):

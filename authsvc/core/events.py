@@ -12,9 +12,13 @@ SESSION_ENDED = "session.ended"
 ACCOUNT_CHANGED = "account.changed"
 ROLES_CHANGED = "roles.changed"
 USER_CREATED = "user.created"
+USER_DELETED = "user.deleted"
 LOGIN_FAILED = "login.failed"
+REGISTRATION_ASKED = "registration.asked"
+PASSWORD_FORGOTTEN = "password.forgotten"  # noqa: S105 - a name
+TASK_CHANGED = "task.changed"  # progress: told live and kept nowhere
 
-LIVE = frozenset({SESSION_STARTED, SESSION_ENDED, ACCOUNT_CHANGED, ROLES_CHANGED})
+LIVE = frozenset({SESSION_STARTED, SESSION_ENDED, ACCOUNT_CHANGED, ROLES_CHANGED, TASK_CHANGED})
 
 STREAM = "authsvc:facts"  # a Redis stream and a pub/sub channel, both of this name
 STREAM_LENGTH = 100_000

@@ -5,10 +5,11 @@ a SQLite file, and a Valkey that `authsvc run` starts.
 """
 
 import os
+from email.utils import parseaddr
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -44,6 +45,19 @@ class Settings(BaseSettings):
 
     redis_url: str = ""
     """`redis://host:port/0`, `rediss://...` or `unix:///path`. Default: the Valkey of `authsvc run`."""
+
+    broker_url: SecretStr = SecretStr("")
+    """Where Celery's queues are: `redis://`, `rediss://` or `unix:///path`, a single server. Default: `redis_url`."""
+
+    smtp_url: SecretStr = SecretStr("")
+    """The mail server: `smtp://user:password@host:587` (STARTTLS, required unless the host is loopback) or
+    `smtps://...` (TLS from the start). Default: the mailbox of `authsvc run`, which sends nothing."""
+
+    mail_from: str = ""
+    """The sender of mails, such as `Example <login@example.org>`. Default: `no-reply@` at the host of `public_url`."""
+
+    ops_port: int = Field(0, ge=0, le=65535)
+    """The port on loopback for operators: `/readyz` by part, `/metrics`. 0: none; `authsvc run` has 9000."""
 
     trusted_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Other origins of the same site that may call with cookies, such as `https://app.example.org`."""
@@ -92,6 +106,18 @@ class Settings(BaseSettings):
 
     login_account_limit: int = Field(30, ge=1)
     """Failed logins in an hour for one account; past it, only devices that never logged in to it must wait."""
+
+    register_address_limit: int = Field(1000, ge=1)
+    """Registrations in an hour from one address."""
+
+    mail_limit: int = Field(5, ge=1)
+    """Mails in an hour that strangers can have sent to one recipient; the next are not sent, and nobody is told so."""
+
+    delete_after: int = Field(14 * DAY, ge=0)
+    """An account whose owner deletes it goes after this time, and until then its owner can take that back."""
+
+    worker_processes: int = Field(2, ge=1, le=256)
+    """Jobs that one worker does at once, each in a process of its own."""
 
     idle: int = Field(8 * HOUR, ge=MINUTE)
     """A session ends after this time without use."""
@@ -144,6 +170,27 @@ class Settings(BaseSettings):
             raise ValueError("must begin with redis://, rediss:// or unix://")
         return url
 
+    @field_validator("broker_url")
+    @classmethod
+    def _single_server(cls, url: SecretStr) -> SecretStr:
+        cls._known_scheme(url.get_secret_value())  # Celery takes a Cluster for a single server, and loses half of it
+        return url
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _mail_server(cls, url: SecretStr) -> SecretStr:
+        parts = urlsplit(url.get_secret_value())
+        if parts.geturl() and (parts.scheme not in ("smtp", "smtps") or not parts.hostname):
+            raise ValueError("must be smtp://host:port or smtps://host:port")
+        return url
+
+    @field_validator("mail_from")
+    @classmethod
+    def _one_sender(cls, sender: str) -> str:
+        if sender and ("@" not in parseaddr(sender)[1] or not sender.isprintable()):
+            raise ValueError("must be an address, or a name and an address such as Example <login@example.org>")
+        return sender
+
     @model_validator(mode="after")
     def _cookie_needs_https(self) -> Self:
         if self.public_url.startswith("http://") and self.cookie_secure and not _is_loopback(self.public_url):
@@ -189,6 +236,21 @@ class Settings(BaseSettings):
     @property
     def hot_url(self) -> str:
         return self.redis_url or f"unix://?path={quote(str(self.valkey_socket))}"  # the form that takes a relative path
+
+    @property
+    def celery_url(self) -> str:
+        """The broker as Celery spells it."""
+        url = self.broker_url.get_secret_value() or self.hot_url
+        parts = urlsplit(url)
+        if parts.scheme != "unix":
+            return url
+        query = parse_qs(parts.query)
+        path = query.get("path", [parts.path])[0]
+        return f"redis+socket://{Path(path).absolute()}?virtual_host={query.get('db', ['0'])[0]}"
+
+    @property
+    def sender(self) -> str:
+        return self.mail_from or f"no-reply@{urlsplit(self.public_url).hostname}"
 
     @property
     def valkey_socket(self) -> Path:

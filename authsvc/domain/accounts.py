@@ -2,20 +2,26 @@
 
 import unicodedata
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import ColumnElement, bindparam, func, select, update
+from sqlalchemy import ColumnElement, String, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as Sql
 
 from authsvc.core import events
 from authsvc.core.crypto import new_id
-from authsvc.core.errors import EmailTaken, FieldError, InvalidFields, NotFound
+from authsvc.core.errors import EmailTaken, FieldError, InvalidFields, NotFound, TokenInvalid
 from authsvc.core.events import Fact
 from authsvc.core.store import Clock
 from authsvc.db import Database
-from authsvc.domain.outbox import Outbox, record
+from authsvc.domain import links, mails
+from authsvc.domain.jobs import Jobs
+from authsvc.domain.links import Link
+from authsvc.domain.mails import Mail
+from authsvc.domain.outbox import Outbox, count, record
 from authsvc.domain.sessions import Ending, Sessions
-from authsvc.models import Event, User
+from authsvc.models import Registration, User, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +44,33 @@ class Credentials:
     disabled: bool
 
 
-CREDENTIALS = select(User.id, User.password, User.epoch, User.disabled_at).where(User.email_key == bindparam("key"))
+class Known(NamedTuple):
+    """What is known of an email: the account's credentials, or the password hash of its newest pending registration."""
+
+    account: Credentials | None
+    pending: str | None
+
+
+# One statement that finds one row for any email, so that the work is the same for all.
+KEY = select(bindparam("key", type_=String).label("key")).subquery()
+PENDING = (
+    select(Registration.password)
+    .where(Registration.email_key == KEY.c.key, Registration.expires_at > bindparam("now"))
+    .order_by(Registration.created_at.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+KNOWN = select(User.id, User.password, User.epoch, User.disabled_at, PENDING.label("pending")).select_from(
+    KEY.outerjoin(table(User), table(User).c.email_key == KEY.c.key)
+)
 
 
 class Accounts:
-    def __init__(self, db: Database, sessions: Sessions, outbox: Outbox, clock: Clock) -> None:
+    def __init__(self, db: Database, sessions: Sessions, outbox: Outbox, jobs: Jobs, clock: Clock) -> None:
         self._db = db
         self._sessions = sessions
         self._outbox = outbox
+        self._jobs = jobs
         self._clock = clock
 
     def create(self, email: str, password_hash: str, *, name: str = "", roles: tuple[str, ...] = ()) -> Account:
@@ -61,12 +86,14 @@ class Accounts:
                 record(sql, [Fact(events.USER_CREATED, user.id, user.created_at)])
         except IntegrityError:
             raise EmailTaken from None
-        return _account(user)
+        return account_of(user)
 
-    def credentials(self, email: str) -> Credentials | None:
+    def known(self, email: str) -> Known:
         with self._db.reading() as sql:
-            row = sql.execute(CREDENTIALS, {"key": email_key(email)}).one_or_none()
-        return Credentials(row.id, row.password, row.epoch, row.disabled_at is not None) if row else None
+            row = sql.execute(KNOWN, {"key": email_key(email), "now": int(self._clock())}).one()
+        if row.id is None:
+            return Known(None, row.pending)
+        return Known(Credentials(row.id, row.password, row.epoch, row.disabled_at is not None), None)
 
     def rehashed(self, user_id: str, old: str, new: str) -> None:
         """Store the same password under newer parameters, unless it was changed meanwhile."""
@@ -80,15 +107,12 @@ class Accounts:
 
     def failures(self, since: int, *, account: str | None = None, ip: str | None = None) -> int:
         """How many logins have failed since a unix second, for an account's pseudonym, an address, or both."""
-        wanted = [Event.name == events.LOGIN_FAILED, Event.at > since]
-        wanted += [Event.account == account] if account else []
-        wanted += [Event.ip == ip] if ip else []
         with self._db.reading() as sql:
-            return sql.scalar(select(func.count()).select_from(Event).where(*wanted)) or 0
+            return count(sql, events.LOGIN_FAILED, since, account=account, ip=ip)
 
     def all(self) -> list[Account]:
         with self._db.reading() as sql:
-            return [_account(user) for user in sql.scalars(select(User).order_by(User.email_key))]
+            return [account_of(user) for user in sql.scalars(select(User).order_by(User.email_key))]
 
     def nobody(self) -> bool:
         """Whether there is no account yet."""
@@ -101,7 +125,48 @@ class Accounts:
             user = sql.scalar(select(User).where(_has_email(email)))
         if user is None:
             raise NotFound("There is no account with this email.")
-        return _account(user)
+        return account_of(user)
+
+    def ask_for_email(self, user_id: str, email: str) -> str:
+        """Have a mail sent to the address that is to be the account's; returns the flow that takes its code. If
+        somebody has that address already, they are told instead. Raises InvalidFields."""
+        now, flow, email = int(self._clock()), new_id(), valid_email(email)
+        with self._db.transaction() as sql:
+            user = sql.get_one(User, user_id)
+            owner = sql.scalar(select(User).where(_has_email(email)))
+            facts: dict[str, Any] = {"name": user.name, "at": now, "email": email}
+            if owner is None or owner.id == user_id:
+                flow = links.add(sql, links.CHANGE_EMAIL, user_id, now, {"email": email})
+                mail = Mail(mails.CHANGE_EMAIL, email, user.locale, (flow, links.CHANGE_EMAIL), facts)
+            else:
+                mail = Mail(mails.ALREADY_REGISTERED, owner.email, owner.locale, None, {"name": owner.name, "at": now})
+            mails.add(sql, mail, now, user=user_id if owner is None else owner.id)
+        self._jobs.wake()
+        return flow
+
+    def change_email(self, sql: Sql, link: Link) -> list[Fact]:
+        """The address of a link becomes that of its account, and the one before is told. Raises EmailTaken."""
+        now, email = int(self._clock()), link.data["email"]
+        user = sql.get(User, link.subject)
+        if user is None or user.disabled_at is not None:
+            raise TokenInvalid
+        before = user.email
+        user.email, user.email_key, user.email_refused_at = email, email_key(email), None
+        try:
+            sql.flush()
+        except IntegrityError:
+            raise EmailTaken from None
+        links.void(sql, user.id, links.RESET, now)  # they were sent to the address before
+        mail = Mail(mails.EMAIL_CHANGED, before, user.locale, None, {"name": user.name, "at": now, "email": email})
+        mails.add(sql, mail, now, user=user.id)
+        return record(sql, [Fact(events.ACCOUNT_CHANGED, user.id, now, data={"email": True})])
+
+    def changed(self, user_id: str, facts: list[Fact]) -> None:
+        """After the commit of a change: bring it into the copies of the user's sessions, and tell everything live."""
+        if facts:
+            self._sessions.refresh(user_id)
+            self._outbox.deliver(facts)
+            self._jobs.wake()
 
     def disable(self, email: str) -> Ending:
         """Let an account in no more, and end all its sessions. Raises NotFound."""
@@ -125,8 +190,7 @@ class Accounts:
             sql.execute(update(User).where(User.id == account.id).values(roles=wanted))
             fact = Fact(events.ROLES_CHANGED, account.id, int(self._clock()), data={"roles": wanted})
             facts = record(sql, [fact])
-        self._sessions.refresh(account.id)
-        self._outbox.deliver(facts)
+        self.changed(account.id, facts)
         return self.get(email)
 
 
@@ -172,5 +236,5 @@ def _has_email(email: str) -> ColumnElement[bool]:
     return User.email_key == email_key(email)
 
 
-def _account(user: User) -> Account:
+def account_of(user: User) -> Account:
     return Account(user.id, user.email, user.name, tuple(user.roles), user.created_at, user.disabled_at)

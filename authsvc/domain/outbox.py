@@ -41,6 +41,14 @@ def record(sql: Sql, facts: Sequence[Fact], *, ip: str | None = None, account: s
     return [replace(fact, id=event_id) for fact, event_id in zip(facts, ids, strict=True)]
 
 
+def count(sql: Sql, name: str, since: int, *, account: str | None = None, ip: str | None = None) -> int:
+    """How many facts of a name there are since a unix second, for an account's pseudonym, an address, or both."""
+    wanted = [Event.name == name, Event.at > since]
+    wanted += [Event.account == account] if account else []
+    wanted += [Event.ip == ip] if ip else []
+    return sql.scalar(select(func.count()).select_from(Event).where(*wanted)) or 0
+
+
 def fact_of(event: Event) -> Fact:
     return Fact(event.name, event.user_id, event.at, event.sid, event.data, event.id)
 

@@ -15,6 +15,9 @@ from authsvc.core.session import Session, keepable
 from authsvc.core.settings import Settings
 from authsvc.core.store import Found, Store
 from authsvc.db import Database
+from authsvc.domain import links, mails
+from authsvc.domain.jobs import Jobs
+from authsvc.domain.mails import Mail
 from authsvc.domain.outbox import Outbox, fact_of, record
 from authsvc.models import Event, User, table
 from authsvc.models import Session as Row_
@@ -71,7 +74,7 @@ def session_of(row: Row[Any], settings: Settings) -> Session:
 
 # Built once: building a statement costs more than running it.
 LOCKED_USER = (
-    select(User.epoch, User.disabled_at, User.email, User.name, User.roles)
+    select(User.epoch, User.disabled_at, User.email, User.name, User.roles, User.locale, User.logged_in_at)
     .where(User.id == bindparam("id"))
     .with_for_update()
 )
@@ -79,10 +82,11 @@ NEW_SESSION = insert(table(Row_))
 
 
 class Sessions:
-    def __init__(self, db: Database, hot: Store, outbox: Outbox, settings: Settings) -> None:
+    def __init__(self, db: Database, hot: Store, outbox: Outbox, jobs: Jobs, settings: Settings) -> None:
         self._db = db
         self._store = hot
         self._outbox = outbox
+        self._jobs = jobs
         self._settings = settings
 
     # -- a session in use ------------------------------------------------------------------------------------------
@@ -137,10 +141,12 @@ class Sessions:
         amr: tuple[str, ...],
         remember: bool,
         origin: Origin,
+        known_device: bool = True,
         replacing: Token | None = None,
     ) -> tuple[Session, Token]:
         """A new session, and the end of the one whose token the same browser still held. `epoch` is the user's at the
-        time the password was checked: if all sessions were ended since, the login fails."""
+        time the password was checked: if all sessions were ended since, the login fails. A login from a device that is
+        not known is told to the owner by mail, the very first one of an account excepted."""
         token, now = new_token(), int(self._store.clock())
         idle, absolute = self._settings.lifetimes(remember=remember)
         with self._db.transaction() as sql:
@@ -156,12 +162,28 @@ class Sessions:
             started = {"ip": origin.ip, "device": origin.device}
             record(sql, [Fact(events.SESSION_STARTED, user_id, now, token.sid, started)], ip=origin.ip)
             replaced = self._end(sql, Row_.sid == replacing.sid, Row_.hash == replacing.hash) if replacing else []
+            mailed = self._tell_owner(sql, user, user_id, token.sid, origin, known_device=known_device)
         self._outbox.deliver(replaced)  # the start itself is left to the relay: nothing waits for it
+        if mailed:
+            self._jobs.wake()
         session = Session(
             token.sid, token.hash, user_id, user.email, user.name, tuple(user.roles), now, now, now, amr,
             idle, absolute, origin.device, {}, 0,
         )  # fmt: skip
         return session, token
+
+    def _tell_owner(self, sql: Sql, user: Any, user_id: str, sid: str, origin: Origin, *, known_device: bool) -> bool:
+        now = int(self._store.clock())
+        if user.logged_in_at is None:
+            sql.execute(update(User).where(User.id == user_id).values(logged_in_at=now))
+            return False
+        if known_device:
+            return False
+        link = links.add(sql, links.NOT_ME, user_id, now, {"sid": sid})
+        facts = {"name": user.name, "device": origin.device, "ip": origin.ip, "at": now}
+        mail = Mail(mails.NEW_DEVICE, user.email, user.locale, (link, links.NOT_ME), facts)
+        mails.add(sql, mail, now, user=user_id)
+        return True
 
     # -- ends ------------------------------------------------------------------------------------------------------
 
@@ -181,9 +203,17 @@ class Sessions:
         """End every session of a user but one."""
         with self._db.transaction() as sql:
             sql.execute(select(User.id).where(User.id == user_id).with_for_update())
-            facts = self._end(sql, Row_.user_id == user_id, Row_.sid != keep)
-            earlier = self._unconfirmed(sql, user_id, facts)
+            facts, earlier = self.end_others_within(sql, user_id, keep)
         return self.delivered(facts, earlier)
+
+    def end_others_within(self, sql: Sql, user_id: str, keep: str) -> tuple[list[Fact], list[Fact]]:
+        """The same inside a larger use case that holds the user's row, and hands both lists to `delivered`."""
+        facts = self._end(sql, Row_.user_id == user_id, Row_.sid != keep)
+        return facts, self._unconfirmed(sql, user_id, facts)
+
+    def end_within(self, sql: Sql, sid: str) -> None:
+        """Note the end of a session in a larger use case, which calls `end` after its commit to make it whole."""
+        self._end(sql, Row_.sid == sid)
 
     def end_all(self, user_id: str) -> Ending:
         """End every session of a user, logins that are under way included. Raises NotFound."""

@@ -21,6 +21,7 @@ from authsvc.core.settings import Settings
 from authsvc.core.store import Ask, AsyncStore, Found, Statement, Store
 from authsvc.db import AsyncDatabase, Database
 from authsvc.domain.accounts import Accounts
+from authsvc.domain.jobs import Jobs
 from authsvc.domain.outbox import Outbox
 from authsvc.domain.sessions import Origin, Sessions, find, found
 from tests.servers import Valkey
@@ -162,8 +163,9 @@ class Process(Faults):
         self.db = _SteppedDatabase(settings.sql_url, self)
         self.store = _SteppedStore(SyncRedis(settings.hot_url), clock, self)
         self.outbox = Outbox(self.db, self.store)
-        self.sessions = Sessions(self.db, self.store, self.outbox, settings)
-        self.accounts = Accounts(self.db, self.sessions, self.outbox, clock)
+        jobs = Jobs(self.db, self.store)
+        self.sessions = Sessions(self.db, self.store, self.outbox, jobs, settings)
+        self.accounts = Accounts(self.db, self.sessions, self.outbox, jobs, clock)
 
     def begin(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Task:
         return Task(lambda: call(*args, **kwargs))

@@ -188,7 +188,7 @@ def test_a_disabled_user_has_no_session_and_gets_none(web: Process, reader: Read
     assert web.accounts.disable("anna@example.org") == Ending(1)
 
     assert reader.load(token) is None
-    credentials = web.accounts.credentials("anna@example.org")
+    credentials = web.accounts.known("anna@example.org").account
     assert credentials
     with pytest.raises(InvalidCredentials):
         web.log_in(user, epoch=credentials.epoch)

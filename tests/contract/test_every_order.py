@@ -172,7 +172,7 @@ def test_a_login_goes_on_after_end_all_only_if_its_password_was_checked_later(wo
     read_before_end_all: list[bool] = []
 
     def log_in(user: str, email: str) -> Token | None:
-        credentials = other.accounts.credentials(email)
+        credentials = other.accounts.known(email).account
         assert credentials
         try:
             return other.log_in(user, epoch=credentials.epoch)

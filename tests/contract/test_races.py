@@ -45,7 +45,7 @@ def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
 
 def test_end_all_ends_every_login_whose_password_was_checked_before(web: Process, user: str, reader: Reader) -> None:
     def log_in() -> tuple[int, Token | None]:
-        credentials = web.accounts.credentials(EMAIL)
+        credentials = web.accounts.known(EMAIL).account
         assert credentials
         with suppress(InvalidCredentials):
             return credentials.epoch, web.log_in(user, epoch=credentials.epoch)

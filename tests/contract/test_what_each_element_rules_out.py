@@ -288,7 +288,7 @@ def test_create_that_writes_no_copy_rules_out_that_a_late_one_survives_end_all(
 def test_epoch_checked_by_create_rules_out_a_login_that_survives_end_all(
     web: Process, user: str, start: Callable[..., Process]
 ) -> None:
-    credentials = web.accounts.credentials("anna@example.org")
+    credentials = web.accounts.known("anna@example.org").account
     assert credentials
     assert start().sessions.end_all(user).final_by is None
 

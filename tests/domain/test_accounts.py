@@ -53,7 +53,7 @@ def test_an_address_in_another_spelling_is_taken(services: Services, one: str, o
     with pytest.raises(EmailTaken):
         services.accounts.create(other, "hash")
     assert len(services.accounts.all()) == 1
-    assert services.accounts.credentials(other) == services.accounts.credentials(one)
+    assert services.accounts.known(other).account == services.accounts.known(one).account
 
 
 def test_addresses_that_only_look_alike_are_two(services: Services) -> None:
@@ -76,7 +76,7 @@ def test_what_is_no_address_makes_no_account_and_finds_none(services: Services, 
     with pytest.raises(InvalidFields) as error:
         services.accounts.create(email, "hash")
     assert [(each.field, each.code) for each in error.value.errors] == [("email", "invalid")]
-    assert services.accounts.credentials(email) is None
+    assert services.accounts.known(email).account is None
     with pytest.raises(NotFound):
         services.accounts.get(email)
 

@@ -60,7 +60,7 @@ def test_who_is_disabled_cannot_log_in_until_enabled_and_old_sessions_stay_ended
 
 @pytest.mark.promise("R4")
 def test_a_login_that_had_its_password_checked_before_the_disable_fails(services: Services, anna: Account) -> None:
-    before = services.accounts.credentials(ANNA)
+    before = services.accounts.known(ANNA).account
     assert before
     services.accounts.disable(ANNA)
     services.accounts.enable(ANNA)

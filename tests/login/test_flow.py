@@ -149,6 +149,6 @@ def test_a_rehash_does_not_overwrite_a_password_that_was_changed_meanwhile(servi
 
 
 def _stored(services: Services) -> str:
-    credentials = services.accounts.credentials(ANNA)
+    credentials = services.accounts.known(ANNA).account
     assert credentials
     return credentials.password

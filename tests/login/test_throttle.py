@@ -68,7 +68,7 @@ def test_an_address_waits_after_its_failures_on_whatever_accounts(make: MakeServ
 
 def test_an_account_waits_for_unknown_devices_and_its_owner_comes_in(make: MakeServices) -> None:
     services = make(login_account_limit=5)
-    credentials = services.accounts.credentials(ANNA)
+    credentials = services.accounts.known(ANNA).account
     assert credentials
     device = device_cookie(services.keyring, credentials.user_id)
 
@@ -82,7 +82,7 @@ def test_an_account_waits_for_unknown_devices_and_its_owner_comes_in(make: MakeS
 
 def test_a_known_device_is_held_up_by_its_own_failures(make: MakeServices) -> None:
     services = make(login_pair_limit=2)
-    credentials = services.accounts.credentials(ANNA)
+    credentials = services.accounts.known(ANNA).account
     assert credentials
     device = device_cookie(services.keyring, credentials.user_id)
 

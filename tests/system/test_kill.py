@@ -6,7 +6,6 @@ import signal
 
 import pytest
 
-from authsvc.core.events import STREAM
 from tests.servers import wait_for
 from tests.system.browser import PATIENCE, Browser, close_code, event, frame
 from tests.system.stack import PARTS, Run, only, processes_of

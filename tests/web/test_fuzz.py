@@ -101,7 +101,7 @@ def test_any_email_and_password_are_wrong_and_nothing_worse(app: Flask, path: st
 def a_session(app: Flask) -> str:
     """The cookie of a new session, made without a login, which would soon be held up by the fuzzer's failures."""
     services: Services = app.extensions["authsvc"]
-    credentials = services.accounts.credentials("anna@example.org")
+    credentials = services.accounts.known("anna@example.org").account
     assert credentials
     origin = Origin("127.0.0.1", "fuzz")
     _, token = services.sessions.create(credentials.user_id, 0, amr=("pwd",), remember=False, origin=origin)
