@@ -71,9 +71,13 @@ class Session(Base):
     __table_args__ = (
         Index(None, "user_id", postgresql_where=text("ended_at IS NULL"), sqlite_where=text("ended_at IS NULL")),
         Index(None, "seen_at", postgresql_where=text("ended_at IS NULL"), sqlite_where=text("ended_at IS NULL")),
+        Index(None, "created_at", postgresql_where=text("ended_at IS NULL"), sqlite_where=text("ended_at IS NULL")),
         Index(None, "ended_at", postgresql_where=text("ended_at IS NOT NULL"),
               sqlite_where=text("ended_at IS NOT NULL")),
     )  # fmt: skip
+
+
+ATTEMPTS = "name IN ('login.failed', 'registration.asked', 'password.forgotten')"  # core/events.py
 
 
 class Event(Base):
@@ -97,6 +101,7 @@ class Event(Base):
         Index("ix_events_sid", "sid"),
         Index("ix_events_ip_at", "ip", "at"),
         Index("ix_events_account_at", "account", "at"),
+        Index("ix_events_attempts", "at", postgresql_where=text(ATTEMPTS), sqlite_where=text(ATTEMPTS)),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 
@@ -126,13 +131,14 @@ class Link(Base):
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     purpose: Mapped[str] = mapped_column(String(32))
     subject: Mapped[str] = mapped_column(String(32))
+    account: Mapped[str | None] = mapped_column(String(32))  # a pseudonym of the address, where there is a code
     data: Mapped[dict[str, Any]]
     tries: Mapped[int] = mapped_column(server_default="0", default=0)  # of the code
     created_at: Mapped[int]
     expires_at: Mapped[int] = mapped_column(index=True)
     used_at: Mapped[int | None]
 
-    __table_args__ = (Index("ix_links_subject_purpose", "subject", "purpose"),)
+    __table_args__ = (Index("ix_links_subject_purpose", "subject", "purpose"), Index("ix_links_account", "account"))
 
 
 class Job(Base):
@@ -148,6 +154,7 @@ class Job(Base):
     created_at: Mapped[int]
     due_at: Mapped[int]
     leased_until: Mapped[int | None]
+    leased_by: Mapped[str | None] = mapped_column(String(64))  # the message on which it was begun
     attempts: Mapped[int] = mapped_column(server_default="0", default=0)
     progress: Mapped[int] = mapped_column(server_default="0", default=0)  # percent
     error: Mapped[str | None] = mapped_column(String(300))  # why the last attempt failed

@@ -8,12 +8,15 @@ from authsvc.core.settings import Settings
 from authsvc.core.store import Store
 from authsvc.db import Database
 from authsvc.domain.accounts import Accounts
+from authsvc.domain.deletions import Deletions
+from authsvc.domain.exports import Exports
 from authsvc.domain.jobs import Jobs
 from authsvc.domain.links import Links
 from authsvc.domain.outbox import Outbox
 from authsvc.domain.passwords import Passwords
 from authsvc.domain.registrations import Registrations
 from authsvc.domain.sessions import Sessions
+from authsvc.domain.upkeep import Upkeep
 from authsvc.login.flow import Login
 from authsvc.login.password import Hasher
 from authsvc.login.recovery import Recovery
@@ -36,6 +39,9 @@ class Services:
     login: Login
     registration: Registration
     recovery: Recovery
+    deletions: Deletions
+    exports: Exports
+    upkeep: Upkeep
 
     def close(self) -> None:
         self.hasher.close()
@@ -48,15 +54,19 @@ def build(settings: Settings) -> Services:
     keyring = Keyring(settings.keys)
     db = Database(settings.sql_url)
     store = Store(SyncRedis(settings.hot_url))
-    outbox, jobs, links = Outbox(db, store), Jobs(db, store), Links(db, keyring)
+    outbox, jobs, links = Outbox(db, store), Jobs(db, store, settings), Links(db, keyring)
     sessions = Sessions(db, store, outbox, jobs, settings)
     accounts = Accounts(db, sessions, outbox, jobs, store.clock)
     registrations = Registrations(db, accounts, jobs, settings, store.clock)
     passwords = Passwords(db, sessions, jobs, settings, store.clock)
     hasher = Hasher(settings)
     login = Login(accounts, registrations, sessions, hasher, Throttle(settings, store, accounts), keyring)
-    registration = Registration(settings, keyring, registrations, links, hasher, store.clock)
+    registration = Registration(settings, keyring, accounts, registrations, links, hasher, store.clock)
     recovery = Recovery(settings, keyring, passwords, links, sessions, hasher, login, store.clock)
+    deletions = Deletions(db, accounts, sessions, jobs, links, settings, store.clock)
+    exports = Exports(db, jobs, outbox, store.clock)
+    upkeep = Upkeep(db, sessions, deletions, store.clock)
     return Services(
-        settings, keyring, db, store, outbox, jobs, links, sessions, accounts, hasher, login, registration, recovery
-    )
+        settings, keyring, db, store, outbox, jobs, links, sessions, accounts, hasher, login, registration, recovery,
+        deletions, exports, upkeep,
+    )  # fmt: skip

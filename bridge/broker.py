@@ -20,7 +20,7 @@ TIMEOUT = 2.0  # seconds, to connect and to write
 QUIET = 5.0  # seconds without a message before the server is asked whether it is there
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 5.0  # seconds between two tries
 REMEMBERED = 10_000  # facts
-FOR_USERS = ("session.", "account.", "roles.")
+FOR_USERS = ("session.", "account.", "roles.", "task.")
 
 log = logging.getLogger(__name__)
 

@@ -20,6 +20,8 @@ TASK_CHANGED = "task.changed"  # progress: told live and kept nowhere
 
 LIVE = frozenset({SESSION_STARTED, SESSION_ENDED, ACCOUNT_CHANGED, ROLES_CHANGED, TASK_CHANGED})
 
+ATTEMPTS = (LOGIN_FAILED, REGISTRATION_ASKED, PASSWORD_FORGOTTEN)  # what strangers may do only so often
+
 STREAM = "authsvc:facts"  # a Redis stream and a pub/sub channel, both of this name
 STREAM_LENGTH = 100_000
 

@@ -116,6 +116,12 @@ class Settings(BaseSettings):
     delete_after: int = Field(14 * DAY, ge=0)
     """An account whose owner deletes it goes after this time, and until then its owner can take that back."""
 
+    step_up: int = Field(10 * MINUTE, ge=MINUTE)
+    """What changes an account (a new email, its deletion) needs a password that was given in this time."""
+
+    job_limit: int = Field(60, ge=2, le=3600)
+    """The longest time for one attempt at a job; one that a killed worker had begun is tried again soon after it."""
+
     worker_processes: int = Field(2, ge=1, le=256)
     """Jobs that one worker does at once, each in a process of its own."""
 

@@ -13,6 +13,7 @@ from authsvc.core import events
 from authsvc.core.crypto import new_id
 from authsvc.core.errors import EmailTaken, FieldError, InvalidFields, NotFound, TokenInvalid
 from authsvc.core.events import Fact
+from authsvc.core.settings import HOUR
 from authsvc.core.store import Clock
 from authsvc.db import Database
 from authsvc.domain import links, mails
@@ -127,16 +128,21 @@ class Accounts:
             raise NotFound("There is no account with this email.")
         return account_of(user)
 
-    def ask_for_email(self, user_id: str, email: str) -> str:
+    def ask_for_email(self, user_id: str, email: str, *, account: str, most: int) -> str:
         """Have a mail sent to the address that is to be the account's; returns the flow that takes its code. If
-        somebody has that address already, they are told instead. Raises InvalidFields."""
+        somebody has that address already, they are told instead. `account` is the address's pseudonym; it gets `most`
+        mails in an hour. Raises InvalidFields."""
         now, flow, email = int(self._clock()), new_id(), valid_email(email)
         with self._db.transaction() as sql:
+            asked = count(sql, events.REGISTRATION_ASKED, now - HOUR, account=account)
+            record(sql, [Fact(events.REGISTRATION_ASKED, user_id, now)], account=account)
+            if asked >= most:
+                return flow
             user = sql.get_one(User, user_id)
             owner = sql.scalar(select(User).where(_has_email(email)))
             facts: dict[str, Any] = {"name": user.name, "at": now, "email": email}
             if owner is None or owner.id == user_id:
-                flow = links.add(sql, links.CHANGE_EMAIL, user_id, now, {"email": email})
+                flow = links.add(sql, links.CHANGE_EMAIL, user_id, now, {"email": email}, account=account)
                 mail = Mail(mails.CHANGE_EMAIL, email, user.locale, (flow, links.CHANGE_EMAIL), facts)
             else:
                 mail = Mail(mails.ALREADY_REGISTERED, owner.email, owner.locale, None, {"name": owner.name, "at": now})

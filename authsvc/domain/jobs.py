@@ -3,28 +3,37 @@ or dead. Whoever is killed in between, the row is still there, and `due_at` brin
 
 import random
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session as Sql
 
 from authsvc.core.crypto import new_id
 from authsvc.core.errors import NotFound, RedisDown
-from authsvc.core.settings import HOUR
+from authsvc.core.settings import DAY, HOUR, Settings
 from authsvc.core.store import Clock, Store
 from authsvc.db import Database
 from authsvc.models import Job as Row
 from authsvc.models import Schedule, table
 
 WAKE = "authsvc:wake"  # a channel of Redis: there is something to do
-AGAIN = 60  # seconds after which a job that was handed on, and that nobody has begun, is handed on again
-LEASE = 330  # seconds that one attempt may take; a worker is killed before (jobs/celery.py)
+WORKERS = "authsvc:workers"  # a sorted set of Redis: when each worker was heard of last
+SLACK = 5  # seconds between the death of an attempt that took too long and the end of its lease
 BATCH = 100
 LONGEST_REASON = 300
+LOST = "The worker that tried it was lost."
 
 MAIL = "mail"
 EXPORT = "account.export"
 CLEANUP = "upkeep.cleanup"
+
+
+class TryLater(Exception):
+    """This attempt has failed as attempts do, and another may not. Says why, without a secret."""
+
+
+class Hopeless(Exception):
+    """No further try can help: the job is a dead letter at once. Says why, without a secret."""
 
 
 class Kind(NamedTuple):
@@ -41,10 +50,14 @@ KINDS = {
     EXPORT: Kind("default", 5, 10),
     CLEANUP: Kind("upkeep", 3, 60),
 }
+TASKS = frozenset({EXPORT})  # jobs whose user may look after them
 QUEUES = ("mail", "default", "upkeep")
 EVERY = {CLEANUP: 300}  # periodic jobs: seconds from one to the next
 
 OPEN = (Row.done_at.is_(None), Row.dead_at.is_(None))
+
+
+State = Literal["queued", "running", "done", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +77,7 @@ class Job:
     done: int | None
     dead: int | None
 
-    def state(self, now: float) -> str:
+    def state(self, now: float) -> State:
         if self.dead is not None:
             return "failed"
         if self.done is not None:
@@ -81,14 +94,21 @@ def add(sql: Sql, kind: str, now: float, *, user: str | None = None, data: dict[
     return job_id
 
 
+def finish(sql: Sql, job_id: str, now: float) -> bool:
+    """Note in the caller's transaction that a job is done; False if it is over already, or cancelled."""
+    done = update(Row).where(Row.id == job_id, *OPEN).values(done_at=int(now), progress=100, error=None)
+    return sql.scalar(done.returning(Row.id)) is not None
+
+
 def pause(kind: Kind, attempts: int, chance: float) -> int:
     """Seconds to wait after so many failed attempts. `chance` from 0 to 1 spreads those that failed together."""
     return int(min(kind.pause * 2 ** (attempts - 1), HOUR) * (0.75 + chance / 2)) + 1
 
 
 class Jobs:
-    def __init__(self, db: Database, store: Store) -> None:
+    def __init__(self, db: Database, store: Store, settings: Settings) -> None:
         self._db = db
+        self._lease = settings.job_limit + SLACK
         self._redis = store.redis
         self._clock: Clock = store.clock
 
@@ -101,8 +121,24 @@ class Jobs:
         except RedisDown:
             return
 
+    def alive(self, worker: str) -> None:
+        """A worker's heartbeat. Raises RedisDown."""
+        now = int(self._clock())
+        self._redis.execute(("ZADD", WORKERS, now, worker), ("ZREMRANGEBYSCORE", WORKERS, "-inf", now - DAY))
+
+    def signed_off(self, worker: str) -> None:
+        """A worker has stopped as it should. Raises RedisDown."""
+        self._redis.execute(("ZREM", WORKERS, worker))
+
+    def workers(self) -> dict[str, int]:
+        """For how many seconds each worker was not heard of. Raises RedisDown."""
+        heard = self._redis.execute(("ZRANGE", WORKERS, 0, -1, "WITHSCORES")).values[0]
+        now = int(self._clock())
+        return {name.decode(): now - int(at) for name, at in zip(heard[::2], heard[1::2], strict=True)}
+
     def claim(self, most: int = BATCH) -> list[tuple[str, str]]:
-        """Ids and queues of jobs that are due, for this relay alone: they are due again in a while."""
+        """Ids and kinds of jobs that are due, for this relay alone. They are due again when a worker should have begun
+        them long ago: the message may be lost."""
         now = int(self._clock())
         due = select(Row.id).where(*OPEN, Row.due_at <= now).order_by(Row.due_at).limit(most)
         with self._db.reading() as sql:  # most often there is nothing, and on SQLite a look disturbs no writer
@@ -110,8 +146,13 @@ class Jobs:
                 return []
         with self._db.transaction() as sql:
             mine = update(Row).where(Row.id.in_(due.with_for_update(skip_locked=True).scalar_subquery()))
-            rows = sql.execute(mine.values(due_at=now + AGAIN).returning(Row.id, Row.kind)).all()
-        return [(job_id, KINDS[kind].queue) for job_id, kind in rows]
+            rows = sql.execute(mine.values(due_at=now + self._lease).returning(Row.id, Row.kind)).all()
+        return [(job_id, kind) for job_id, kind in rows]
+
+    def give_back(self, job_ids: list[str]) -> None:
+        """Jobs that could not be handed on are due as before."""
+        with self._db.transaction() as sql:
+            sql.execute(update(Row).where(Row.id.in_(job_ids), *OPEN).values(due_at=int(self._clock())))
 
     def schedule(self) -> list[str]:
         """Write the periodic jobs whose time has come; returns their kinds. Of many relays one has the turn."""
@@ -136,23 +177,27 @@ class Jobs:
 
     # -- for a worker ----------------------------------------------------------------------------------------------
 
-    def begin(self, job_id: str) -> Job | None:
-        """The job, for this worker alone; None if another has it, or it is over. Each beginning counts as an attempt:
-        a job that kills its worker ends as a dead letter."""
+    def begin(self, job_id: str, message: str) -> Job | None:
+        """The job, for this worker alone; None if another has it, or it is over. `message` names the delivery: when the
+        same one comes again, the worker that had it is lost, and that counts as a failure."""
         now = int(self._clock())
         free = or_(Row.leased_until.is_(None), Row.leased_until <= now)
-        mine = update(Row).where(Row.id == job_id, *OPEN, free)
-        lease = {"attempts": Row.attempts + 1, "leased_until": now + LEASE, "due_at": now + LEASE}
+        lease = {"leased_until": now + self._lease, "leased_by": message, "due_at": now + self._lease}
+        mine = update(Row).where(Row.id == job_id, *OPEN, free).values(attempts=Row.attempts + 1, **lease)
         with self._db.transaction() as sql:
-            row = sql.scalar(mine.values(**lease).returning(Row))
+            row = sql.scalar(mine.returning(Row))
             job = _job(row) if row else None
-        if job and job.attempts > KINDS[job.kind].tries:
-            self.bury(job.id, job.error or "Every worker that tried it was lost.")
+            lost = None if row else sql.scalar(select(Row).where(Row.id == job_id, *OPEN, Row.leased_by == message))
+        if lost:
+            self.failed(_job(lost), LOST)
+        elif job and job.attempts > KINDS[job.kind].tries:
+            self.bury(job.id, job.error or LOST)
             return None
         return job
 
     def done(self, job_id: str) -> None:
-        self._set(job_id, done_at=int(self._clock()), progress=100, error=None)
+        with self._db.transaction() as sql:
+            finish(sql, job_id, self._clock())
 
     def failed(self, job: Job, why: str) -> None:
         """Try again later, or not at all if that was the last try."""
@@ -161,19 +206,36 @@ class Jobs:
             self.bury(job.id, why)
             return
         wait = pause(kind, job.attempts, random.random())  # noqa: S311 - no secret
-        self._set(job.id, due_at=int(self._clock()) + wait, leased_until=None, error=why[:LONGEST_REASON])
+        until = int(self._clock()) + wait
+        self._set(job.id, due_at=until, leased_until=None, leased_by=None, error=why[:LONGEST_REASON])
 
     def bury(self, job_id: str, why: str) -> None:
         """Make it a dead letter: it is not tried again unless an operator says so."""
-        self._set(job_id, dead_at=int(self._clock()), leased_until=None, error=why[:LONGEST_REASON])
+        over = {"dead_at": int(self._clock()), "leased_until": None, "leased_by": None}
+        self._set(job_id, **over, error=why[:LONGEST_REASON])
 
     def progressed(self, job_id: str, percent: int) -> bool:
         """Note how far a job has come; False if it is to stop, for somebody has cancelled it."""
         now = int(self._clock())
         going = update(Row).where(Row.id == job_id, *OPEN)
         with self._db.transaction() as sql:
-            values = {"progress": percent, "leased_until": now + LEASE, "due_at": now + LEASE}
+            values = {"progress": percent, "leased_until": now + self._lease, "due_at": now + self._lease}
             return sql.execute(going.values(**values).returning(Row.id)).one_or_none() is not None
+
+    # -- for the user ----------------------------------------------------------------------------------------------
+
+    def of_user(self, job_id: str, user_id: str) -> Job:
+        """A task of theirs. Raises NotFound."""
+        job = self.get(job_id)
+        if job.user != user_id or job.kind not in TASKS:
+            raise NotFound("There is no such task.")
+        return job
+
+    def cancel(self, job_id: str, user_id: str) -> None:
+        """Stop a task of theirs and forget it, with what it has made. Raises NotFound."""
+        self.of_user(job_id, user_id)
+        with self._db.transaction() as sql:
+            sql.execute(delete(Row).where(Row.id == job_id))
 
     # -- for operators ---------------------------------------------------------------------------------------------
 

@@ -2,13 +2,14 @@
 
 Both are made from the row's id with the installation's secret: a repeated mail is the same mail, and the database alone
 opens nothing. Each row is good once. A code lives ten minutes and five tries, and is bound to the `flow` that it was
-asked for in (OWASP ASVS 6.5.5, 6.6.2, 6.6.3).
+asked for in (OWASP ASVS 6.5.5, 6.6.2, 6.6.3). Whoever guesses codes for somebody else's address has twenty tries a day;
+the link still works then.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, insert, select, update
+from sqlalchemy import ColumnElement, Select, func, insert, select, update
 from sqlalchemy.orm import Session as Sql
 
 from authsvc.core.crypto import Keyring, b64url, equal, new_id, unb64url
@@ -29,6 +30,7 @@ WITH_CODE = frozenset({VERIFY, CHANGE_EMAIL, RESET})
 REPLACED = frozenset({CHANGE_EMAIL, RESET, KEEP})
 CODE_LIFE = 10 * MINUTE
 CODE_TRIES = 5
+CODE_TRIES_A_DAY = 20  # for one address, whatever the code is for
 ID_BYTES = 16
 CODES = 10**6
 
@@ -51,15 +53,17 @@ class Proof:
     code: str = ""
 
 
-def add(sql: Sql, purpose: str, subject: str, now: float, data: dict[str, Any] | None = None) -> str:
+def add(
+    sql: Sql, purpose: str, subject: str, now: float, data: dict[str, Any] | None = None, *, account: str | None = None
+) -> str:
     """Write a link in the caller's transaction; returns its id, which is the flow. Where one mail replaces another, the
-    older links of the same subject are void."""
+    older links of the same subject are void. `account` is the pseudonym of the address, for links with a code."""
     if purpose in REPLACED:
         void(sql, subject, purpose, now)
     link_id = new_id()
     row = {
-        "id": link_id, "purpose": purpose, "subject": subject, "data": data or {}, "created_at": int(now),
-        "expires_at": int(now) + LIFE[purpose],
+        "id": link_id, "purpose": purpose, "subject": subject, "account": account, "data": data or {},
+        "created_at": int(now), "expires_at": int(now) + LIFE[purpose],
     }  # fmt: skip
     sql.execute(insert(table(Row)), row)
     return link_id
@@ -131,11 +135,20 @@ class Links:
         young = (Row.created_at > int(now) - CODE_LIFE, Row.tries < CODE_TRIES, Row.purpose.in_(WITH_CODE))
         trying = update(Row).where(*_open(proof.flow, now, purposes), *young).values(tries=Row.tries + 1)
         with self._db.transaction() as sql:
+            if _tries_today(sql, proof.flow, now) >= CODE_TRIES_A_DAY:
+                return False
             purpose = sql.scalar(trying.returning(Row.purpose))
         if purpose is None:
             return False
         codes = (code(keyring, proof.flow, purpose) for keyring in self._keyring.each())
         return any(equal(each.encode(), proof.code.encode()) for each in codes)
+
+
+def _tries_today(sql: Sql, flow: str, now: float) -> int:
+    """How many codes were tried for the address of a flow."""
+    account = select(Row.account).where(Row.id == flow).scalar_subquery()
+    tried = select(func.sum(Row.tries)).where(Row.account == account, Row.created_at > int(now) - DAY)
+    return sql.scalar(tried) or 0
 
 
 def _open(link_id: str, now: float, purposes: tuple[str, ...]) -> tuple[ColumnElement[bool], ...]:

@@ -71,6 +71,10 @@ class Outbox:
             self._mark(live)
         return True
 
+    def tell(self, fact: Fact) -> None:
+        """Tell everything live once, and nobody later: for what is worth nothing a second afterwards."""
+        self._store.run(announce([fact]))
+
     def relay(self) -> int:
         """Deliver what is not yet delivered, oldest first; returns how many facts that were. Safe to run twice."""
         with self._db.reading() as sql:

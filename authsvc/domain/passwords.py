@@ -49,7 +49,7 @@ class Passwords:
             record(sql, [Fact(events.PASSWORD_FORGOTTEN, None, now)], ip=ip, account=account)
             owner = sql.scalar(select(User).where(User.email_key == email_key(email)))
             if may_mail and owner is not None and owner.disabled_at is None:
-                flow = links.add(sql, links.RESET, owner.id, now)
+                flow = links.add(sql, links.RESET, owner.id, now, account=account)
                 mail = Mail(mails.RESET_PASSWORD, owner.email, owner.locale, (flow, links.RESET), _facts(owner, now))
                 mails.add(sql, mail, now, user=owner.id)
         self._jobs.wake()

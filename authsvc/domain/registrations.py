@@ -50,7 +50,7 @@ class Registrations:
                     password=password_hash, locale=locale, created_at=now, expires_at=now + links.LIFE[links.VERIFY],
                 )  # fmt: skip
                 sql.add(pending)
-                flow = self._mail(sql, pending, origin)
+                flow = self._mail(sql, pending, origin, account)
             elif may_mail and owner is not None and owner.disabled_at is None:
                 facts = {"name": owner.name, "device": origin.device, "ip": origin.ip, "at": now}
                 mails.add(sql, Mail(mails.ALREADY_REGISTERED, owner.email, owner.locale, None, facts), now)
@@ -64,7 +64,7 @@ class Registrations:
             may_mail = count(sql, events.REGISTRATION_ASKED, self._since(), account=account) < self._settings.mail_limit
             record(sql, [Fact(events.REGISTRATION_ASKED, None, now)], ip=origin.ip, account=account)
             pending = sql.scalar(_newest(email, now))
-            flow = self._mail(sql, pending, origin) if pending and may_mail else new_id()
+            flow = self._mail(sql, pending, origin, account) if pending and may_mail else new_id()
         self._jobs.wake()
         return flow
 
@@ -97,9 +97,9 @@ class Registrations:
             raise EmailTaken from None
         record(sql, [Fact(events.USER_CREATED, user.id, user.created_at)])
 
-    def _mail(self, sql: Sql, pending: Registration, origin: Origin) -> str:
+    def _mail(self, sql: Sql, pending: Registration, origin: Origin, account: str) -> str:
         now = int(self._clock())
-        flow = links.add(sql, links.VERIFY, pending.id, now)
+        flow = links.add(sql, links.VERIFY, pending.id, now, account=account)
         facts = {"name": pending.name, "device": origin.device, "ip": origin.ip, "at": now}
         mail = Mail(mails.VERIFY_EMAIL, pending.email, pending.locale, (flow, links.VERIFY), facts)
         mails.add(sql, mail, now)

@@ -72,6 +72,8 @@ def session_of(row: Row[Any], settings: Settings) -> Session:
     )  # fmt: skip
 
 
+EXPIRED_AT_ONCE = 500
+
 # Built once: building a statement costs more than running it.
 LOCKED_USER = (
     select(User.epoch, User.disabled_at, User.email, User.name, User.roles, User.locale, User.logged_in_at)
@@ -214,6 +216,21 @@ class Sessions:
     def end_within(self, sql: Sql, sid: str) -> None:
         """Note the end of a session in a larger use case, which calls `end` after its commit to make it whole."""
         self._end(sql, Row_.sid == sid)
+
+    def end_expired(self) -> int:
+        """Note the end of sessions that have timed out, a portion of them; returns how many."""
+        expired = self._expired(int(self._store.clock()))
+        portion = select(Row_.sid).where(Row_.ended_at.is_(None), expired).limit(EXPIRED_AT_ONCE)
+        with self._db.transaction() as sql:
+            facts = self._end(sql, Row_.sid.in_(portion.scalar_subquery()), expired)
+        return self.delivered(facts).count
+
+    def _expired(self, now: int) -> ColumnElement[bool]:
+        def timed_out(*, remember: bool) -> ColumnElement[bool]:
+            idle, absolute = self._settings.lifetimes(remember=remember)
+            return (Row_.remember == remember) & ((Row_.seen_at <= now - idle) | (Row_.created_at <= now - absolute))
+
+        return timed_out(remember=False) | timed_out(remember=True)
 
     def end_all(self, user_id: str) -> Ending:
         """End every session of a user, logins that are under way included. Raises NotFound."""

@@ -8,6 +8,7 @@ from typing_extensions import TypedDict  # pydantic asks for this one before Pyt
 
 from authsvc.core import session as rules
 from authsvc.core.session import Session
+from authsvc.domain.jobs import State
 from authsvc.domain.sessions import Ending, Listed
 
 
@@ -44,6 +45,34 @@ class ListedSession(TypedDict):
 
 class SessionList(TypedDict):
     sessions: list[ListedSession]
+
+
+class MailSent(TypedDict):
+    """A mail is on its way, if there is anybody to send it to. `flow` takes the code of that mail."""
+
+    status: Literal["verification_sent", "reset_sent"]
+    flow: str
+
+
+class TaskStarted(TypedDict):
+    task: str
+
+
+class Task(TypedDict):
+    """`result` is where to fetch what the task has made; `error` says why it failed."""
+
+    task: str
+    state: State
+    progress: int
+    result: NotRequired[str]
+    error: NotRequired[str]
+
+
+class ResetAllowed(TypedDict):
+    """The token resets the password; as long as the session's end is not final, `final_by` says when it will be."""
+
+    token: str
+    final_by: NotRequired[str]
 
 
 class Ended(TypedDict):

@@ -3,7 +3,7 @@
 from flask import Flask
 
 from authsvc.services import Services
-from authsvc.web import errors, guards, login, openapi, ops, pages, sessions
+from authsvc.web import accounts, errors, guards, login, openapi, ops, pages, sessions, tasks
 from authsvc.web.cookie import SessionInterface
 
 LARGEST_BODY = 64 * 1024
@@ -19,6 +19,6 @@ def create_app(services: Services) -> Flask:
     app.session_interface = SessionInterface(app, services)
     guards.install(app)
     errors.install(app)
-    for room in (login, sessions, openapi, pages, ops):
+    for room in (login, sessions, accounts, tasks, openapi, pages, ops):
         app.register_blueprint(room.blueprint)
     return app

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
 from authsvc.core.errors import BadRequest, FieldError, InvalidFields
+from authsvc.domain.links import Proof
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -25,6 +26,47 @@ class LoginBody(Body):
 class LoginForm(LoginBody):
     model_config = ConfigDict(strict=False)
     next: str = Field("", max_length=2048)
+
+
+class RegisterBody(Body):
+    email: str = Field(min_length=1, max_length=320)
+    password: str = Field(min_length=1, max_length=4096)
+    name: str = Field("", max_length=200)
+
+
+class EmailBody(Body):
+    email: str = Field(min_length=1, max_length=320)
+
+
+class ProofBody(Body):
+    """The token of a mail's link, or its code with the `flow` that the call before has answered."""
+
+    token: str = Field("", max_length=100)
+    flow: str = Field("", max_length=100)
+    code: str = Field("", max_length=20)
+
+    def proof(self) -> Proof:
+        """Raises InvalidFields unless it is one of the two."""
+        if bool(self.token) == bool(self.flow and self.code):
+            raise InvalidFields(FieldError("token", "missing", "Give the token of the link, or flow and code."))
+        return Proof(self.token, self.flow, self.code)
+
+
+class ResetBody(ProofBody):
+    password: str = Field(min_length=1, max_length=4096)
+
+
+class ChangePasswordBody(Body):
+    current: str = Field(min_length=1, max_length=4096)
+    password: str = Field(min_length=1, max_length=4096)
+
+
+class PasswordBody(Body):
+    password: str = Field(min_length=1, max_length=4096)
+
+
+class TokenBody(Body):
+    token: str = Field(min_length=1, max_length=100)
 
 
 def json_body(model: type[M]) -> M:

@@ -12,6 +12,7 @@ from flask import Flask, Request, Response
 from flask.sessions import SessionMixin
 from flask_session.base import ServerSideSessionInterface
 
+from authsvc.core import session as rules
 from authsvc.core.crypto import Token, device_cookie, token_of, write_token
 from authsvc.core.errors import AuthsvcError
 from authsvc.core.session import Session
@@ -52,6 +53,11 @@ class CookieSession(SessionMixin):
         """A login: the answer carries this session's cookie."""
         self.issued = (session, token, remember)
         self._record, self._data, self._before, self.opened = session, dict(session.data), {}, True
+
+    def renew(self, token: Token, *, remember: bool) -> None:
+        """The session goes on under a new token, which the answer carries."""
+        if self.record:
+            self.issued = (self.record, token, remember)
 
     def forget(self) -> None:
         """A logout: the answer takes the cookie away."""
@@ -115,7 +121,7 @@ class SessionInterface(ServerSideSessionInterface):  # type: ignore[misc]  # it 
 
     def _set_cookies(self, response: Response, session: Session, token: Token, remember: bool) -> None:
         keyring, settings = self._services.keyring, self._settings
-        life = session.absolute if remember else None
+        life = rules.expires(session) - int(self._services.store.clock()) if remember else None
         self._cookie(response, settings.cookie_name, write_token(keyring, token), life)
         self._cookie(response, settings.device_cookie_name, device_cookie(keyring, session.user), DEVICE_LIFE)
 

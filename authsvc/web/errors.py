@@ -51,7 +51,9 @@ def problem(error: AuthsvcError) -> dict[str, Any]:
     body = _members(status, error.code, error.detail)
     if isinstance(error, InvalidFields):
         body["errors"] = [field._asdict() for field in error.errors]
-    if status == HTTPStatus.UNAUTHORIZED:
+    if isinstance(error, errors.EmailUnverified):
+        body["flow"] = error.flow
+    if status == HTTPStatus.UNAUTHORIZED or isinstance(error, errors.StepUpRequired):
         body["methods"] = LOGIN_METHODS
     return body
 

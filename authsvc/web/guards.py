@@ -7,7 +7,9 @@ import ua_parser
 from flask import Flask, Response, current_app, request, session
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from authsvc.core.errors import CrossSite, Unauthenticated
+from authsvc.core import session as rules
+from authsvc.core.crypto import Token
+from authsvc.core.errors import CrossSite, StepUpRequired, Unauthenticated
 from authsvc.core.session import Session
 from authsvc.domain.sessions import Origin
 from authsvc.login.flow import Caller
@@ -55,6 +57,24 @@ def required() -> Session:
     if record is None:
         raise Unauthenticated
     return record
+
+
+def fresh() -> Session:
+    """The session of this request, whose user has proved not long ago who they are. Raises Unauthenticated or
+    StepUpRequired."""
+    record = required()
+    parts = services()
+    if not rules.fresh(record, parts.store.clock(), parts.settings.step_up):
+        raise StepUpRequired
+    return record
+
+
+def go_on(token: Token) -> None:
+    """The session of this request has a new token; the browser keeps it as long as it would have kept the old one."""
+    record, settings = required(), services().settings
+    lives = (record.idle, record.absolute)
+    remembered = lives == settings.lifetimes(remember=True) != settings.lifetimes(remember=False)
+    cookie_session().renew(token, remember=remembered)
 
 
 def caller() -> Caller:

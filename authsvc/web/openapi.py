@@ -6,8 +6,17 @@ from typing import Any, NamedTuple
 from flask import Blueprint, Flask, Response, current_app, jsonify, make_response, render_template
 from pydantic import BaseModel, TypeAdapter
 
-from authsvc.web.answers import Ended, EndingSoon, SessionList, Whoami
-from authsvc.web.body import LoginBody
+from authsvc.web.answers import Ended, EndingSoon, MailSent, ResetAllowed, SessionList, Task, TaskStarted, Whoami
+from authsvc.web.body import (
+    ChangePasswordBody,
+    EmailBody,
+    LoginBody,
+    PasswordBody,
+    ProofBody,
+    RegisterBody,
+    ResetBody,
+    TokenBody,
+)  # fmt: skip
 from authsvc.web.guards import services
 
 blueprint = Blueprint("openapi", __name__, url_prefix="/api")
@@ -32,6 +41,22 @@ DESCRIBED = {
     "sessions.end_others": Described(
         {200: Ended, 202: EndingSoon}, (401, 403, 413, 422, 503), query={"all": {"type": "boolean"}}
     ),
+    "accounts.register": Described({202: MailSent}, (400, 403, 413, 415, 422, 429, 503), RegisterBody, cookie=False),
+    "accounts.verify": Described({204: None}, (400, 403, 409, 413, 415, 422, 503), ProofBody, cookie=False),
+    "accounts.change_email": Described({202: MailSent}, (400, 401, 403, 413, 415, 422, 503), EmailBody),
+    "accounts.forgot": Described({202: MailSent}, (400, 403, 413, 415, 422, 503), EmailBody, cookie=False),
+    "accounts.reset": Described({204: None, 202: EndingSoon}, (400, 403, 413, 415, 422, 503), ResetBody, cookie=False),
+    "accounts.change_password": Described(
+        {204: None, 202: EndingSoon}, (400, 401, 403, 413, 415, 422, 429, 503), ChangePasswordBody
+    ),
+    "accounts.reauthenticate": Described({204: None}, (400, 401, 403, 413, 415, 422, 429, 503), PasswordBody),
+    "accounts.disown": Described({200: ResetAllowed}, (400, 403, 413, 415, 422, 503), TokenBody, cookie=False),
+    "accounts.export": Described({202: TaskStarted}, (401, 403, 413, 503)),
+    "accounts.delete": Described({204: None, 202: EndingSoon}, (401, 403, 413, 503)),
+    "accounts.keep": Described({204: None}, (400, 403, 413, 415, 422, 503), TokenBody, cookie=False),
+    "tasks.show": Described({200: Task}, (401, 404, 503)),
+    "tasks.cancel": Described({204: None}, (401, 403, 404, 413, 503)),
+    "tasks.result": Described({200: bytes}, (401, 404, 503)),
 }
 PROBLEM = {
     "type": "object",
@@ -44,6 +69,7 @@ PROBLEM = {
         "code": {"type": "string"},
         "detail": {"type": "string"},
         "methods": {"type": "array", "items": {"type": "string"}},
+        "flow": {"type": "string"},
         "errors": {
             "type": "array",
             "items": {
@@ -113,7 +139,9 @@ def _operation(app: Flask, endpoint: str, arguments: set[str], described: Descri
 
 def _answer(status: int, shape: Any) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": {202: "Ending", 204: "Done"}.get(status, "Done")}
-    if shape is not None:
+    if shape is bytes:
+        answer["content"] = {"application/zip": {}}
+    elif shape is not None:
         answer["content"] = {"application/json": {"schema": _schema(shape)}}
     return answer
 

@@ -163,7 +163,7 @@ class Process(Faults):
         self.db = _SteppedDatabase(settings.sql_url, self)
         self.store = _SteppedStore(SyncRedis(settings.hot_url), clock, self)
         self.outbox = Outbox(self.db, self.store)
-        jobs = Jobs(self.db, self.store)
+        jobs = Jobs(self.db, self.store, settings)
         self.sessions = Sessions(self.db, self.store, self.outbox, jobs, settings)
         self.accounts = Accounts(self.db, self.sessions, self.outbox, jobs, clock)
 

@@ -17,10 +17,13 @@ def upgrade() -> None:
     for table, column, where in (
         ("users", "delete_at", "delete_at IS NOT NULL"),
         ("sessions", "seen_at", "ended_at IS NULL"),
+        ("sessions", "created_at", "ended_at IS NULL"),
         ("sessions", "ended_at", "ended_at IS NOT NULL"),
     ):
         rows = sa.text(where)
         op.create_index(f"ix_{table}_{column}", table, [column], postgresql_where=rows, sqlite_where=rows)
+    attempts = sa.text("name IN ('login.failed', 'registration.asked', 'password.forgotten')")
+    op.create_index("ix_events_attempts", "events", ["at"], postgresql_where=attempts, sqlite_where=attempts)
     op.create_table(
         "registrations",
         sa.Column("id", sa.String(32), nullable=False),
@@ -40,6 +43,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(32), nullable=False),
         sa.Column("purpose", sa.String(32), nullable=False),
         sa.Column("subject", sa.String(32), nullable=False),
+        sa.Column("account", sa.String(32), nullable=True),
         sa.Column("data", sa.JSON(), nullable=False),
         sa.Column("tries", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -47,6 +51,7 @@ def upgrade() -> None:
         sa.Column("used_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_links"),
     )
+    op.create_index("ix_links_account", "links", ["account"])
     op.create_index("ix_links_expires_at", "links", ["expires_at"])
     op.create_index("ix_links_subject_purpose", "links", ["subject", "purpose"])
     op.create_table(
@@ -58,6 +63,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=False),
         sa.Column("leased_until", sa.BigInteger(), nullable=True),
+        sa.Column("leased_by", sa.String(64), nullable=True),
         sa.Column("attempts", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("progress", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("error", sa.String(300), nullable=True),
