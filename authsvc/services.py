@@ -1,11 +1,12 @@
 """The one place where the parts meet."""
 
+import time
 from dataclasses import dataclass
 
 from authsvc.core.crypto import Keyring
 from authsvc.core.redis import SyncRedis
 from authsvc.core.settings import Settings
-from authsvc.core.store import Store
+from authsvc.core.store import Clock, Store
 from authsvc.db import Database
 from authsvc.domain.accounts import Accounts
 from authsvc.domain.deletions import Deletions
@@ -49,11 +50,11 @@ class Services:
         self.db.close()
 
 
-def build(settings: Settings) -> Services:
+def build(settings: Settings, clock: Clock = time.time) -> Services:
     """Everything that web, workers and the command line call. Connects to nothing yet."""
     keyring = Keyring(settings.keys)
     db = Database(settings.sql_url)
-    store = Store(SyncRedis(settings.hot_url))
+    store = Store(SyncRedis(settings.hot_url), clock)
     outbox, jobs, links = Outbox(db, store), Jobs(db, store, settings), Links(db, keyring)
     sessions = Sessions(db, store, outbox, jobs, settings)
     accounts = Accounts(db, sessions, outbox, jobs, store.clock)

@@ -2,6 +2,7 @@
 
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -90,11 +91,12 @@ def services(settings: Settings) -> Iterator[Services]:
 
 @pytest.fixture
 def make_services(settings: Settings) -> Iterator[Callable[..., Services]]:
-    """Further processes on the same storage: each call builds all parts anew, with some settings changed."""
+    """Further processes on the same storage: each call builds all parts anew, with some settings changed. With `later`
+    its clock is so many seconds ahead."""
     built: list[Services] = []
 
-    def make(**changes: Any) -> Services:
-        built.append(parts.build(settings.model_copy(update=changes)))
+    def make(*, later: float = 0, **changes: Any) -> Services:
+        built.append(parts.build(settings.model_copy(update=changes), lambda: time.time() + later))
         return built[-1]
 
     yield make

@@ -246,22 +246,12 @@ def test_a_new_token_is_remembered_as_long_as_the_old_one(client: FlaskClient, s
     assert cookie.max_age is None
 
 
-@pytest.fixture
-def late_app(services: Services, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Flask]:
-    """The service half an hour later."""
-
-    def later() -> Flask:
-        now = services.store.clock
-        monkeypatch.setattr(services.store, "clock", lambda: now() + 1800)
-        return create_app(services)
-
-    return later
-
-
 @pytest.mark.usefixtures("anna")
-def test_what_changes_an_account_needs_a_recent_password(client: FlaskClient, late_app: Callable[[], Flask]) -> None:
+def test_what_changes_an_account_needs_a_recent_password(
+    client: FlaskClient, make_services: Callable[..., Services]
+) -> None:
     login(client)
-    later = late_app().test_client()
+    later = create_app(make_services(later=1800)).test_client()
     later.set_cookie("session", cookie_of(client))
     for ask in (
         lambda: later.post("/api/email/change", json={"email": "anna@example.net"}),
