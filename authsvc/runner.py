@@ -6,6 +6,7 @@ the Valkey is shut down by the next start.
 """
 
 import logging
+import os
 import shlex
 import shutil
 import signal
@@ -22,13 +23,17 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from authsvc import installation
 from authsvc.core.errors import Misconfigured
 from authsvc.core.settings import Settings
 
-PATIENCE = 1.5  # seconds that a child has for ending by itself before it is killed
+PATIENCE = 1.0  # seconds that a child has for ending by itself before it is killed
+WORKERS_PATIENCE = 2.5  # the same for the worker: Celery takes about two seconds
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between the death of a child and its next start
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+MAILBOX = "mailbox"  # the folder of mails in instance/
 HEALTHY = 10  # seconds of life after which a death is no longer part of a series
 
 log = logging.getLogger(__name__)
@@ -47,16 +52,18 @@ class Child:
     """A process that is started again whenever it ends by itself, with a growing pause. `mend` is called before that
     if it gave up as soon as it had started.
 
-    A thread starts it and waits for it: a signal may interrupt the main thread anywhere, also between the birth of a
-    process and the moment that its pid is known.
+    It leads a process group of its own. A thread starts it and waits for it: a signal may interrupt the main thread
+    anywhere, also between the birth of a process and the moment that its pid is known.
     """
 
     def __init__(
-        self, name: str, start: Callable[[], subprocess.Popen[bytes]], mend: Callable[[], None] | None = None
-    ) -> None:
+        self, name: str, start: Callable[[], subprocess.Popen[bytes]], mend: Callable[[], None] | None = None, *,
+        patience: float = PATIENCE,
+    ) -> None:  # fmt: skip
         self._name = name
         self._start = start
         self._mend = mend
+        self._patience = patience
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._first: Future[int] = Future()
@@ -74,9 +81,9 @@ class Child:
         if self._process:
             self._process.terminate()
             try:
-                self._process.wait(PATIENCE)
+                self._process.wait(self._patience)
             except subprocess.TimeoutExpired:
-                self._process.kill()
+                os.killpg(self._process.pid, signal.SIGKILL)  # with its own children
         if self._keeper.ident:
             self._keeper.join()
 
@@ -123,6 +130,8 @@ def run(say: Callable[[Started], None]) -> None:
             installation.check_socket_path(settings)
             child = Child("Valkey", partial(start_valkey, settings), partial(forget_valkey, settings))
             valkey = _started(stack, child)
+        if not settings.smtp_url.get_secret_value():
+            settings = with_mailbox(settings, stack)
         _serve(settings, listener, stack, valkey, say)
 
 
@@ -134,7 +143,7 @@ def _serve(
 
     services = build(settings)
     migrations.upgrade(services.db)
-    worker = _started(stack, Child("worker", start_worker))
+    worker = _started(stack, Child("worker", partial(start_worker, settings), patience=WORKERS_PATIENCE))
     command = first_user_command(settings) if services.accounts.nobody() else None
     say(Started(settings.public_url, valkey, worker, command))
     app = serve.one_port(services)
@@ -146,6 +155,14 @@ def _serve(
 def _started(stack: ExitStack, child: Child) -> int:
     stack.callback(child.stop)
     return child.start()
+
+
+def with_mailbox(settings: Settings, stack: ExitStack) -> Settings:
+    """Where no mail server is named, mails stay here, to be read at `/dev/mailbox` of the operations port."""
+    from authsvc.mailbox import mailbox  # noqa: PLC0415
+
+    url = stack.enter_context(mailbox(settings.instance / MAILBOX))
+    return settings.model_copy(update={"smtp_url": SecretStr(url)})
 
 
 def only_in_run(settings: Settings) -> dict[str, object]:
@@ -236,10 +253,12 @@ def forget_valkey(settings: Settings) -> None:
     shutil.rmtree(settings.instance / "valkey", ignore_errors=True)
 
 
-def start_worker() -> subprocess.Popen[bytes]:
+def start_worker(settings: Settings) -> subprocess.Popen[bytes]:
     """`authsvc worker`, tied to this process by a pipe that nothing is ever written to."""
     command = [sys.executable, "-m", "authsvc.cli", "worker", "--with-parent"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+    given = {"AUTHSVC_PUBLIC_URL": settings.public_url, "AUTHSVC_SMTP_URL": settings.smtp_url.get_secret_value()}
+    env = {**os.environ, **given}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, env=env, start_new_session=True)  # noqa: S603
 
 
 def first_user_command(settings: Settings) -> str:

@@ -14,7 +14,9 @@ from authsvc import services as parts
 from authsvc.core.settings import Settings
 from authsvc.db import Database
 from authsvc.services import Services
+from tests import smtp
 from tests.servers import Postgres, Valkey, postgres_server
+from tests.smtp import SmtpServer
 
 PASSWORD = "correct horse battery staple"
 ORIGIN = "http://127.0.0.1:8000"
@@ -75,6 +77,13 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """A database with the schema, once of each kind."""
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
     return url
+
+
+@pytest.fixture
+def smtp_server() -> Iterator[SmtpServer]:
+    """A mail server on loopback that counts; a test sets its `answer` to have it refuse, stall or hang up."""
+    with smtp.smtp_server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from authsvc.cli import main
 from authsvc.core.crypto import Token
 from authsvc.core.settings import SECRET_FILE, Settings
+from authsvc.domain import jobs
 from authsvc.domain.sessions import Origin
 from authsvc.services import Services
 from tests.conftest import PASSWORD
@@ -366,3 +367,27 @@ def test_doctor_names_a_secret_that_others_can_read(tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert f"chmod 600 {tmp_path / SECRET_FILE}" in result.stdout
+
+
+def dead_letter(services: Services) -> str:
+    with services.db.transaction() as sql:
+        written = jobs.add(sql, jobs.MAIL, services.store.clock(), data={"to": EMAIL})
+    services.jobs.bury(written, "550 there is no such mailbox")
+    return written
+
+
+@pytest.mark.promise("L5")
+def test_a_dead_letter_is_listed_shown_sent_again_and_dropped(cli: Cli, services: Services) -> None:
+    job = dead_letter(services)
+    [listed] = json.loads(cli("job", "list", "--dead", "--json").stdout)["jobs"]
+    assert (listed["id"], listed["state"], listed["error"]) == (job, "dead", "550 there is no such mailbox")
+    assert EMAIL not in cli("job", "list").output
+    assert json.loads(cli("job", "show", job, "--json").stdout)["data"] == {"to": EMAIL}
+    assert "550 there is no such mailbox" in cli("job", "show", job).output
+    assert cli("job", "retry", job).exit_code == 0
+    assert services.jobs.claim() == [(job, jobs.MAIL)]
+    assert cli("job", "drop", job).exit_code == 1  # it is not dead any more
+    services.jobs.bury(job, "again")
+    assert cli("job", "drop", job).exit_code == 0
+    assert cli("job", "show", job).exit_code == 1
+    assert "No job waits." in cli("job", "list").output

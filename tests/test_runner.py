@@ -37,15 +37,18 @@ class Program:
         self.made: list[subprocess.Popen[bytes]] = []
 
     def __call__(self) -> subprocess.Popen[bytes]:
-        self.made.append(subprocess.Popen([sys.executable, "-c", self.code], stdout=subprocess.PIPE))
+        command = [sys.executable, "-c", self.code]
+        self.made.append(subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True))
         return self.made[-1]
 
 
 SLEEPS = "import time; time.sleep(60)"
 IGNORES_SIGTERM = """
-import signal, sys, time
+import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print("deaf", flush=True)
+pid = os.fork()
+if pid:
+    print(pid, flush=True)
 time.sleep(60)
 """
 
@@ -54,8 +57,8 @@ time.sleep(60)
 def keep() -> Iterator[Keep]:
     children: list[tuple[Child, Program]] = []
 
-    def make(program: Program, mend: Callable[[], None] | None = None) -> Child:
-        children.append((Child("child", program, mend), program))
+    def make(program: Program, mend: Callable[[], None] | None = None, **options: float) -> Child:
+        children.append((Child("child", program, mend, **options), program))
         return children[-1][0]
 
     yield make
@@ -117,17 +120,17 @@ def test_a_stopped_child_stays_down(keep: Keep) -> None:
     assert [process.poll() for process in program.made] == [-signal.SIGTERM]
 
 
-def test_a_child_that_ignores_the_request_is_killed(keep: Keep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "PATIENCE", 0.1)
+def test_a_child_that_ignores_the_request_is_killed_with_its_own_children(keep: Keep) -> None:
     program = Program(IGNORES_SIGTERM)
-    child = keep(program)
+    child = keep(program, patience=0.1)
     child.start()
     assert program.made[0].stdout
-    program.made[0].stdout.readline()
+    grandchild = int(program.made[0].stdout.readline())
 
     child.stop()
 
     assert program.made[0].poll() == -signal.SIGKILL
+    wait_for(lambda: not Path(f"/proc/{grandchild}").exists())
 
 
 def test_a_child_that_cannot_be_started_says_why(keep: Keep) -> None:

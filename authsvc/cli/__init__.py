@@ -4,7 +4,7 @@ import os
 
 import click
 
-from authsvc.cli import service, session, user
+from authsvc.cli import job, service, session, user
 
 
 @click.group(context_settings={"max_content_width": 100})
@@ -21,3 +21,4 @@ for command in (service.run, service.web, service.bridge, service.worker, servic
     main.add_command(command)
 main.add_command(user.user)
 main.add_command(session.session)
+main.add_command(job.job)

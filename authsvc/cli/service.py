@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from authsvc.cli.answer import Answer, answers, opened, tell
+from authsvc.cli.answer import Answer, answers, tell
 from authsvc.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,15 +59,16 @@ def bridge() -> None:
 @click.option("--with-parent", is_flag=True, help="End when stdin does: with the process that holds its other end.")
 @answers
 def worker(with_parent: bool) -> None:
-    """Carry to Redis what others could not deliver."""
+    """Do the jobs: send mails, clean up, and carry to Redis what others could not deliver."""
     from authsvc import runner
-    from authsvc.jobs.outbox import relay_for_ever
+    from authsvc.jobs.worker import work
 
     _log()
-    with runner.stopped_by_signals(), opened() as services:
-        if with_parent:
-            threading.Thread(target=_end_with_stdin, daemon=True).start()
-        relay_for_ever(services.outbox)
+    settings = Settings.read().for_service()
+    if with_parent:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    with runner.stopped_by_signals():
+        work(settings)
 
 
 @click.command()

@@ -256,7 +256,8 @@ class Settings(BaseSettings):
 
     @property
     def sender(self) -> str:
-        return self.mail_from or f"no-reply@{urlsplit(self.public_url).hostname}"
+        host = urlsplit(self.public_url).hostname or ""
+        return self.mail_from or f"no-reply@{f'[IPv6:{host}]' if ':' in host else host}"  # RFC 5321, 4.1.3
 
     @property
     def valkey_socket(self) -> Path:

@@ -167,6 +167,12 @@ class Accounts:
         mails.add(sql, mail, now, user=user.id)
         return record(sql, [Fact(events.ACCOUNT_CHANGED, user.id, now, data={"email": True})])
 
+    def email_refused(self, user_id: str, email: str) -> None:
+        """Note that a mail server takes no mail for an account's address, unless it has another by now."""
+        refused = update(User).where(User.id == user_id, User.email == email)
+        with self._db.transaction() as sql:
+            sql.execute(refused.values(email_refused_at=int(self._clock())))
+
     def changed(self, user_id: str, facts: list[Fact]) -> None:
         """After the commit of a change: bring it into the copies of the user's sessions, and tell everything live."""
         if facts:

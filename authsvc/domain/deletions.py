@@ -48,6 +48,11 @@ class Deletions:
         self._jobs.wake()
         return self._sessions.delivered(facts, earlier)
 
+    def due(self, user_id: str) -> int | None:
+        """When an account is going to be erased, in unix seconds; None: it stays."""
+        with self._db.reading() as sql:
+            return sql.scalar(select(User.delete_at).where(User.id == user_id))
+
     def keep(self, user_id: str) -> None:
         """Take the deletion of an account back."""
         now = int(self._clock())

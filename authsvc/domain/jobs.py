@@ -231,6 +231,13 @@ class Jobs:
             raise NotFound("There is no such task.")
         return job
 
+    def newest(self, kind: str, user_id: str) -> Job | None:
+        """The last task of a kind that they have asked for."""
+        own = select(Row).where(Row.user_id == user_id, Row.kind == kind)
+        with self._db.reading() as sql:
+            row = sql.scalar(own.order_by(Row.created_at.desc()).limit(1))
+        return _job(row) if row else None
+
     def cancel(self, job_id: str, user_id: str) -> None:
         """Stop a task of theirs and forget it, with what it has made. Raises NotFound."""
         self.of_user(job_id, user_id)

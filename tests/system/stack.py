@@ -160,9 +160,22 @@ def _command_if_of(instance: Path, process: Path) -> str:
     return command if started_for or works_in else ""
 
 
+def parts_of(instance: Path) -> dict[int, str]:
+    """Those of them that lead a session of their own: not the processes in which a worker does its jobs."""
+    found = processes_of(instance)
+    return {pid: command for pid, command in found.items() if _leads_a_session(pid)}
+
+
+def _leads_a_session(pid: int) -> bool:
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False  # it has ended meanwhile
+
+
 def only(kind: str, instance: Path) -> int:
-    """The pid of the one process of an installation whose command contains `kind`."""
-    pids = [pid for pid, command in processes_of(instance).items() if kind in command]
+    """The pid of the one part of an installation whose command contains `kind`."""
+    pids = [pid for pid, command in parts_of(instance).items() if kind in command]
     assert len(pids) == 1, f"{kind}: {pids}"
     return pids[0]
 

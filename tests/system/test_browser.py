@@ -1,20 +1,17 @@
 """What only a real browser can show: cookies, origins and policies as Chromium takes them."""
 
 import http.server
-import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests import chromium as chromium_
 from tests.conftest import PASSWORD
 from tests.servers import wait_for
-from tests.system.conftest import installed
 from tests.system.stack import Stack
-
-QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 
 
 @pytest.fixture
@@ -22,14 +19,10 @@ def service(_run_stack: Stack) -> Stack:
     return _run_stack
 
 
-@pytest.fixture  # not for longer: while it is there no test can run an event loop of its own
+@pytest.fixture
 def chromium() -> Iterator[Browser]:
-    program = installed("chromium")
-    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=[*QUIET, *as_root])
+    with chromium_.started() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -40,7 +33,7 @@ def person(chromium: Browser, service: Stack) -> Iterator[Callable[[], Page]]:
     def make() -> Page:
         contexts.append(chromium.new_context(base_url=service.url))
         page = contexts[-1].new_page()
-        page.on("console", lambda message: complaints.append(message.text) if "Policy" in message.text else None)
+        chromium_.note_complaints(page, complaints)
         return page
 
     yield make
@@ -57,6 +50,7 @@ def log_in(page: Page, email: str) -> None:
     expect(page.get_by_role("heading", name="Where you are logged in")).to_be_visible()
 
 
+SILENT = "/api/docs"  # a page of ours that does not listen by itself
 LISTEN = """async () => {
     window.heard = [];
     const stream = new EventSource("/events");
@@ -77,12 +71,13 @@ def test_two_browsers_see_each_other_and_one_logs_the_other_out(person: Callable
     log_in(two, email)
     one.reload()
     expect(one.get_by_role("listitem")).to_have_count(2)
+    two.goto(SILENT)
     two.evaluate(LISTEN)
     one.get_by_role("button", name="End all others").click()
     expect(one.get_by_role("listitem")).to_have_count(1)
     wait_for(lambda: two.evaluate("() => window.closeCode") == 4401)
     wait_for(lambda: 'session {"state":"ended"}' in two.evaluate("() => window.heard"))
-    two.reload()
+    two.goto("/account")
     expect(two.get_by_role("button", name="Log in")).to_be_visible()
     assert two.url == f"{service.url}/login?next=/account"
     one.reload()
@@ -93,7 +88,7 @@ def test_a_logout_in_one_tab_is_heard_in_the_other(person: Callable[[], Page], s
     page = person()
     log_in(page, service.new_user())
     other = page.context.new_page()
-    other.goto("/account")
+    other.goto(SILENT)
     other.evaluate(LISTEN)
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("button", name="Log in")).to_be_visible()

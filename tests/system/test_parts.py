@@ -37,7 +37,7 @@ def test_each_part_stops_cleanly_and_leaves_nothing(
         if path:
             wait_for(lambda: answers(f"http://127.0.0.1:{alone['AUTHSVC_PORT']}{path}"), seconds=20)
         else:
-            wait_for(lambda: "The relay runs." in server.log.read_text(), seconds=20)
+            wait_for(lambda: "The worker takes jobs." in server.log.read_text(), seconds=20)
 
         os.killpg(server.process.pid, number)  # the whole group, as a terminal does it
 
@@ -73,12 +73,12 @@ def test_a_worker_delivers_what_could_not_be_delivered(
     valkey.kill()
     assert services.sessions.end(token.sid).final_by
     env = environment(
-        instance=tmp_path / "i", secret_keys=settings.secret_keys[0].get_secret_value(),
+        instance=tmp_path / "i", public_url="https://login.test", secret_keys=settings.secret_keys[0].get_secret_value(),
         database_url=settings.database_url, redis_url=valkey.url,
     )  # fmt: skip
     worker = Server((*CLI, "worker"), tmp_path / "worker.log", env)
     try:
-        wait_for(lambda: "Redis cannot be reached" in worker.log.read_text(), seconds=20)
+        wait_for(lambda: "cannot be reached" in worker.log.read_text(), seconds=20)
 
         valkey.start()
 
