@@ -43,7 +43,6 @@ def make(settings: Settings, parts: Parts) -> Celery:
         worker_concurrency=settings.worker_processes,
         worker_max_tasks_per_child=1000,
         worker_hijack_root_logger=False,
-        worker_cancel_long_running_tasks_on_connection_loss=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_connection_timeout=2,
