@@ -8,12 +8,12 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
-from authsvc.core.errors import StorageDown
+from authsvc.core.errors import BadRequest, StorageDown
 
 CONNECT_TIMEOUT = 2  # seconds
 STATEMENT_TIMEOUT = 5  # seconds, for a statement and for a lock: the longest transaction of an end
@@ -75,6 +75,8 @@ def _storage_errors() -> Iterator[None]:
         yield
     except IntegrityError:
         raise
+    except DataError:  # PostgreSQL takes no NUL in a text: an id that somebody has made up
+        raise BadRequest from None
     except (DBAPIError, PoolTimeoutError) as error:
         if isinstance(error, DBAPIError) and not _is_outage(error):
             raise

@@ -12,6 +12,11 @@ FOLDER = Path(__file__).parent.parent / "translations"
 WHERE_TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})
 
 
+def N_(english: str) -> str:  # noqa: N802 - the usual name
+    """Marks a sentence for the catalogs that is translated where it is shown."""
+    return english
+
+
 def best(tags: Iterable[str]) -> str:
     """The locale for who reads these languages (BCP 47 tags, the dearest first)."""
     return next(filter(None, map(_spoken, tags)), ENGLISH)

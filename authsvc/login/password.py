@@ -1,5 +1,6 @@
 """Passwords: argon2id in a bounded pool, the same work whether or not there is an account."""
 
+import re
 import secrets
 import threading
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from authsvc.core.errors import Busy, FieldError, InvalidFields, Unavailable
 from authsvc.core.settings import Settings
+from authsvc.login.common import is_common
 
 T = TypeVar("T")
 
@@ -63,12 +65,21 @@ class Hasher:
 
 
 def check_policy(settings: Settings, password: str, *, email: str, name: str = "") -> None:
-    """Raises InvalidFields if this may not become a password (NIST 800-63B: length, no rules about characters)."""
+    """Raises InvalidFields if this may not become a password (NIST SP 800-63B-4, 3.1.1.2: length, common ones, words of
+    the account; no rules about characters)."""
     if not settings.password_min <= len(password) <= settings.password_max:
         message = f"A password has {settings.password_min} to {settings.password_max} characters."
         raise InvalidFields(FieldError("password", "length", message))
-    if password.casefold() in (email.casefold(), name.casefold()):
-        raise InvalidFields(FieldError("password", "guessable", "Choose something other than your email or name."))
+    if is_common(password):
+        raise InvalidFields(FieldError("password", "common", "Many people use this password. Choose another."))
+    if password.casefold() in (email.casefold(), name.casefold()) or is_common(password, own_words(email, name)):
+        message = "Choose something other than your email or name."
+        raise InvalidFields(FieldError("password", "guessable", message))
+
+
+def own_words(email: str, name: str) -> set[str]:
+    """What everybody knows who knows the account: the words of its email and name."""
+    return set(re.findall(r"\w+", f"{email} {name}".replace("_", " ")))
 
 
 def _bytes(password: str) -> bytes:

@@ -75,6 +75,19 @@ class ResetAllowed(TypedDict):
     final_by: NotRequired[str]
 
 
+class Problem(TypedDict):
+    code: str
+    sentence: str
+
+
+class StrengthInfo(TypedDict):
+    """`score` from 0, guessed at once, to 4. Without `acceptable` it would be refused; otherwise `problems` advise."""
+
+    score: int
+    acceptable: bool
+    problems: list[Problem]
+
+
 class Ended(TypedDict):
     ended: int
 

@@ -1,9 +1,10 @@
 """The Flask application."""
 
 from flask import Flask
+from flask_babel import Babel
 
 from authsvc.services import Services
-from authsvc.web import accounts, errors, guards, login, openapi, ops, pages, sessions, tasks
+from authsvc.web import accounts, errors, guards, languages, login, openapi, ops, pages, passwords, sessions, tasks
 from authsvc.web.cookie import SessionInterface
 
 LARGEST_BODY = 64 * 1024
@@ -16,9 +17,10 @@ def create_app(services: Services) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     app.extensions["authsvc"] = services
+    Babel(app, locale_selector=languages.chosen)
     app.session_interface = SessionInterface(app, services)
     guards.install(app)
     errors.install(app)
-    for room in (login, sessions, accounts, tasks, openapi, pages, ops):
+    for room in (login, sessions, accounts, passwords, tasks, openapi, pages, ops):
         app.register_blueprint(room.blueprint)
     return app

@@ -65,6 +65,12 @@ class PasswordBody(Body):
     password: str = Field(min_length=1, max_length=4096)
 
 
+class StrengthBody(Body):
+    password: str = Field(max_length=4096)
+    email: str = Field("", max_length=320)
+    name: str = Field("", max_length=200)
+
+
 class TokenBody(Body):
     token: str = Field(min_length=1, max_length=100)
 

@@ -80,7 +80,7 @@ def _answer(error: AuthsvcError) -> Response:
     if error.__cause__ and isinstance(error, errors.Unavailable):
         reason = str(error.__cause__).partition("\n")[0]
         current_app.logger.warning("%s %s: %s (%s)", request.method, request.path, error.detail, reason)
-    response = _as_asked(problem(error))
+    response = _as_asked(problem(error), error.retry_after if isinstance(error, RetryLater) else None)
     response.headers.update(headers(error))
     return response
 
@@ -104,12 +104,12 @@ def _members(status: int, code: str, detail: str) -> dict[str, Any]:
     return {"type": f"/errors/{code}", "title": title, "status": status, "code": code, "detail": detail}
 
 
-def _as_asked(members: dict[str, Any]) -> Response:
-    """As a problem under /api and for whoever asks for JSON, as a page for browsers elsewhere."""
+def _as_asked(members: dict[str, Any], retry_after: int | None = None) -> Response:
+    """As a problem under /api and for whoever asks for JSON, as a page for browsers elsewhere. `retry_after` in s."""
     if request.path.startswith("/api/") or request.accept_mimetypes.best == "application/json":
         body, mimetype = json.dumps(members) + "\n", "application/problem+json"
     else:
-        body, mimetype = render_template("error.html", problem=members), "text/html"
+        body, mimetype = render_template("error.html", problem=members, retry_after=retry_after), "text/html"
     response = Response(body, members["status"], mimetype=mimetype)
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -2,9 +2,14 @@
 
 from flask import request
 
-LANGUAGES = ("en", "zh_Hans_CN", "zh_Hant_TW")
+from authsvc.core import locales
+from authsvc.core.locales import ENGLISH, LOCALES, SIMPLIFIED, TRADITIONAL
+
+COOKIE = "lang"
+NAMES = {ENGLISH: "English", SIMPLIFIED: "简体中文", TRADITIONAL: "繁體中文"}
 
 
 def chosen() -> str:
-    """What the browser asks for, as far as we speak it."""
-    return request.accept_languages.best_match([each.replace("_", "-") for each in LANGUAGES], "en").replace("-", "_")
+    """The locale chosen at the foot of a page, else the one that the browser asks for, as far as we speak it."""
+    kept = request.cookies.get(COOKIE, "")
+    return kept if kept in LOCALES else locales.best(request.accept_languages.values())

@@ -6,7 +6,17 @@ from typing import Any, NamedTuple
 from flask import Blueprint, Flask, Response, current_app, jsonify, make_response, render_template
 from pydantic import BaseModel, TypeAdapter
 
-from authsvc.web.answers import Ended, EndingSoon, MailSent, ResetAllowed, SessionList, Task, TaskStarted, Whoami
+from authsvc.web.answers import (
+    Ended,
+    EndingSoon,
+    MailSent,
+    ResetAllowed,
+    SessionList,
+    StrengthInfo,
+    Task,
+    TaskStarted,
+    Whoami,
+)
 from authsvc.web.body import (
     ChangePasswordBody,
     EmailBody,
@@ -15,6 +25,7 @@ from authsvc.web.body import (
     ProofBody,
     RegisterBody,
     ResetBody,
+    StrengthBody,
     TokenBody,
 )  # fmt: skip
 from authsvc.web.guards import services
@@ -54,6 +65,7 @@ DESCRIBED = {
     "accounts.export": Described({202: TaskStarted}, (401, 403, 413, 503)),
     "accounts.delete": Described({204: None, 202: EndingSoon}, (401, 403, 413, 503)),
     "accounts.keep": Described({204: None}, (400, 403, 413, 415, 422, 503), TokenBody, cookie=False),
+    "passwords.strength": Described({200: StrengthInfo}, (400, 403, 413, 415, 422), StrengthBody, cookie=False),
     "tasks.show": Described({200: Task}, (401, 404, 503)),
     "tasks.cancel": Described({204: None}, (401, 403, 404, 413, 503)),
     "tasks.result": Described({200: bytes}, (401, 404, 503)),

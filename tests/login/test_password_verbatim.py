@@ -56,7 +56,7 @@ def test_two_spellings_that_look_alike_are_two_passwords(hasher: Hasher) -> None
 
 @pytest.mark.parametrize(
     "password",
-    ["\N{GRINNING FACE}" * 12, "\0" * 12, "\ud800" * 12, "aaaaaaaaaaaa", "123456789012", "'; DROP TABLE users --",
+    ["\N{GRINNING FACE}" * 12, "\0" * 12, "\ud800" * 12, "830572946183", "yesyesnoyesno", "'; DROP TABLE users --",
      "anna@example.orgX", "\N{RIGHT-TO-LEFT OVERRIDE}" * 12, "\N{GRINNING FACE}" * 256],
 )  # fmt: skip
 def test_any_other_characters_may_be_a_password(password: str) -> None:

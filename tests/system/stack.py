@@ -213,11 +213,11 @@ class Run(Stack):
 
     def refused(self) -> str:
         """What a start says that must be refused, and nothing started by it."""
-        before = processes_of(self.instance)
+        before = parts_of(self.instance)
         done = self.cli("run", bound=AS_ANYBODY)
         assert done.returncode == 1, done
         assert done.stdout == ""
-        assert processes_of(self.instance) == before
+        assert parts_of(self.instance) == before
         return done.stderr
 
     def end(self) -> None:

@@ -73,8 +73,8 @@ def test_a_worker_delivers_what_could_not_be_delivered(
     valkey.kill()
     assert services.sessions.end(token.sid).final_by
     env = environment(
-        instance=tmp_path / "i", public_url="https://login.test", secret_keys=settings.secret_keys[0].get_secret_value(),
-        database_url=settings.database_url, redis_url=valkey.url,
+        instance=tmp_path / "i", secret_keys=settings.secret_keys[0].get_secret_value(), redis_url=valkey.url,
+        database_url=settings.database_url, public_url="https://login.test",
     )  # fmt: skip
     worker = Server((*CLI, "worker"), tmp_path / "worker.log", env)
     try:
