@@ -34,13 +34,15 @@ def test_what_the_service_reads_is_what_was_translated(command: dict[str, Any], 
     assert locales.translations(locale).gettext(one) == words[one]
 
 
-def test_a_missing_translation_and_a_lost_placeholder_are_found(command: dict[str, Any]) -> None:
+def test_a_missing_translation_and_a_lost_placeholder_are_found(
+    command: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     catalog = command["Catalog"](SIMPLIFIED)
     catalog.add("Hello %(name)s", "你好 %(nome)s", [("mail/a.txt", 0)], flags=["python-format"])
     catalog.add("Bye", "", [("mail/a.txt", 0)])
     catalog.add("Fine", "好", [("mail/a.txt", 0)])
     catalog.add("Elsewhere", "", [("page.html", 0)])
-    command["untranslated"].__globals__["updated"] = lambda _: catalog
+    monkeypatch.setitem(command["untranslated"].__globals__, "updated", lambda _: catalog)
     assert len(command["untranslated"](SIMPLIFIED, "mail/")) == 2
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -66,20 +67,22 @@ class Hasher:
 
 def check_policy(settings: Settings, password: str, *, email: str, name: str = "") -> None:
     """Raises InvalidFields if this may not become a password (NIST SP 800-63B-4, 3.1.1.2: length, common ones, words of
-    the account; no rules about characters)."""
+    the account and the service; no rules about characters)."""
     if not settings.password_min <= len(password) <= settings.password_max:
         message = f"A password has {settings.password_min} to {settings.password_max} characters."
         raise InvalidFields(FieldError("password", "length", message))
     if is_common(password):
         raise InvalidFields(FieldError("password", "common", "Many people use this password. Choose another."))
-    if password.casefold() in (email.casefold(), name.casefold()) or is_common(password, own_words(email, name)):
-        message = "Choose something other than your email or name."
-        raise InvalidFields(FieldError("password", "guessable", message))
+    known = own_words(email, name, urlsplit(settings.public_url).hostname or "")
+    if password.casefold() in (email.casefold(), name.casefold()) or is_common(password, known):
+        raise InvalidFields(
+            FieldError("password", "guessable", "Choose something other than your email, your name or our name.")
+        )
 
 
-def own_words(email: str, name: str) -> set[str]:
-    """What everybody knows who knows the account: the words of its email and name."""
-    return set(re.findall(r"\w+", f"{email} {name}".replace("_", " ")))
+def own_words(*known: str) -> set[str]:
+    """The words of what everybody knows who knows the account: its email, its name, the service's host."""
+    return set(re.findall(r"[^\W_]+", " ".join(known)))
 
 
 def _bytes(password: str) -> bytes:

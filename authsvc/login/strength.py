@@ -9,7 +9,7 @@ from authsvc.login.password import own_words
 
 LONGEST = 40  # characters that are looked at: the time grows with the square, and what is longer is strong by then
 
-COMMON = ("common", N_("Many people use this password. Choose another."))
+COMMON = ("common", N_("This is close to a password that many people use."))
 NAME = ("name", N_("Names are easy to guess."))
 DATE = ("date", N_("Dates are easy to guess."))
 REPETITION = ("repetition", N_("Repetitions are easy to guess."))

@@ -80,7 +80,7 @@ def test_a_wrong_code_is_said_beside_the_field_that_takes_another(person: FlaskC
     [
         ("email", "nobody", "This is not an email address."),
         ("password", "short", "A password has 12 to 256 characters."),
-        ("password", BODO, "Choose something other than your email or name."),
+        ("password", BODO, "Choose something other than your email, your name or our name."),
         ("name", "x" * 201, "This is too long."),
     ],
 )
