@@ -7,6 +7,7 @@ Imports stand in the functions, so that a web worker does not carry the bridge's
 import os
 import socket
 import string
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -101,14 +102,22 @@ async def refuse_socket(receive: Any, send: Any) -> None:
     await send({"type": "websocket.close", "code": NOT_FOUND, "reason": "not_found"})
 
 
-def run_asgi(app: Any, settings: Settings, listener: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM."""
+def run_asgi(
+    app: Any, settings: Settings, listener: socket.socket, *, at_stop: Callable[[], None] | None = None
+) -> None:
+    """Serve until SIGINT or SIGTERM. `at_stop` is called when one has come and open connections begin to be closed."""
     import uvicorn
 
     from bridge.server import uvicorn_options
 
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            if at_stop:
+                at_stop()
+            await super().shutdown(sockets)
+
     config = uvicorn.Config(app, log_config=None, **uvicorn_options(settings.heartbeat))
-    uvicorn.Server(config).run(sockets=[listener])
+    Server(config).run(sockets=[listener])
 
 
 def run_wsgi(settings: Settings) -> None:
