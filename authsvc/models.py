@@ -93,6 +93,7 @@ class Event(Base):
     ip: Mapped[str | None] = mapped_column(String(45))
     account: Mapped[str | None] = mapped_column(String(32))
     data: Mapped[dict[str, Any]]
+    request_id: Mapped[str | None] = mapped_column(String(64))
     delivered_at: Mapped[int | None]
 
     __table_args__ = (
@@ -158,12 +159,15 @@ class Job(Base):
     attempts: Mapped[int] = mapped_column(server_default="0", default=0)
     progress: Mapped[int] = mapped_column(server_default="0", default=0)  # percent
     error: Mapped[str | None] = mapped_column(String(300))  # why the last attempt failed
+    request_id: Mapped[str | None] = mapped_column(String(64))  # of the request that has left it
     done_at: Mapped[int | None]
     dead_at: Mapped[int | None]
 
     __table_args__ = (
         Index("ix_jobs_open", "due_at", postgresql_where=text("done_at IS NULL AND dead_at IS NULL"),
               sqlite_where=text("done_at IS NULL AND dead_at IS NULL")),
+        Index("ix_jobs_dead_at", "dead_at", postgresql_where=text("dead_at IS NOT NULL"),
+              sqlite_where=text("dead_at IS NOT NULL")),
         Index("ix_jobs_user_id_kind", "user_id", "kind"),
     )  # fmt: skip
 

@@ -25,24 +25,30 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from authsvc import installation
+from authsvc import installation, ops_port
+from authsvc.core import logs
 from authsvc.core.errors import Misconfigured
 from authsvc.core.settings import Settings
+from authsvc.ops_port import LOOPBACK, listen
 
 PATIENCE = 1.0  # seconds that a child has for ending by itself before it is killed
 WORKERS_PATIENCE = 2.5  # the same for the worker: Celery takes about two seconds
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between the death of a child and its next start
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MAILBOX = "mailbox"  # the folder of mails in instance/
+FIGURES = "metrics"  # the folder of what the processes count
+OPS_PORT = 9000
 HEALTHY = 10  # seconds of life after which a death is no longer part of a series
 
 log = logging.getLogger(__name__)
 
 
 class Started(NamedTuple):
-    """What `authsvc run` tells its user. `valkey` is the pid of the embedded one, None where another is used."""
+    """What `authsvc run` tells its user. `operations` is the URL for operators, None where it is turned off; `valkey`
+    the pid of the embedded one, None where another is used."""
 
     url: str
+    operations: str | None
     valkey: int | None
     worker: int
     first_user: str | None  # the command that makes the first account, where there is none
@@ -130,16 +136,19 @@ def run(say: Callable[[Started], None]) -> None:
     """Until Ctrl-C or SIGTERM. Raises Misconfigured before anything is started."""
     installation.prepare(Settings.read())
     settings = Settings.read(**only_in_run(Settings.read())).for_service()
+    logs.configure(settings)
     with stopped_by_signals(), ExitStack() as stack:
         stack.enter_context(installation.only_copy(settings.instance))
-        listener = stack.enter_context(listen(settings))
+        listener = stack.enter_context(listen(settings.host, settings.port, "AUTHSVC_PORT"))
         valkey = None
         if not settings.redis_url:
             installation.check_socket_path(settings)
             child = Child("Valkey", partial(start_valkey, settings), partial(forget_valkey, settings))
             valkey = _started(stack, child)
-        if not settings.smtp_url.get_secret_value():
-            settings = with_mailbox(settings, stack)
+        mails = None if settings.smtp_url.get_secret_value() else settings.instance / MAILBOX
+        stack.enter_context(ops_port.served(settings, settings.instance / FIGURES, mails))
+        if mails:
+            settings = with_mailbox(settings, mails, stack)
         _serve(settings, listener, stack, valkey, say)
 
 
@@ -153,8 +162,9 @@ def _serve(
     migrations.upgrade(services.db)
     worker = Child("worker", partial(start_worker, settings), patience=WORKERS_PATIENCE)
     pid = _started(stack, worker)
+    operations = f"http://{LOOPBACK}:{settings.ops_port}" if settings.ops_port else None
     command = first_user_command(settings) if services.accounts.nobody() else None
-    say(Started(settings.public_url, valkey, pid, command))
+    say(Started(settings.public_url, operations, valkey, pid, command))
     app = serve.one_port(services)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:  # Stopped was raised where Python ignores exceptions
         raise Stopped
@@ -166,11 +176,11 @@ def _started(stack: ExitStack, child: Child) -> int:
     return child.start()
 
 
-def with_mailbox(settings: Settings, stack: ExitStack) -> Settings:
+def with_mailbox(settings: Settings, mails: Path, stack: ExitStack) -> Settings:
     """Where no mail server is named, mails stay here, to be read at `/dev/mailbox` of the operations port."""
     from authsvc.mailbox import mailbox  # noqa: PLC0415
 
-    url = stack.enter_context(mailbox(settings.instance / MAILBOX))
+    url = stack.enter_context(mailbox(mails))
     return settings.model_copy(update={"smtp_url": SecretStr(url)})
 
 
@@ -178,20 +188,11 @@ def only_in_run(settings: Settings) -> dict[str, object]:
     """Settings that have a default in `authsvc run` and nowhere else."""
     url = settings.public_url or f"http://127.0.0.1:{settings.port}"
     given: dict[str, object] = {"public_url": url}
+    if "ops_port" not in settings.model_fields_set:
+        given["ops_port"] = OPS_PORT
     if urlsplit(url).scheme == "http" and "cookie_secure" not in settings.model_fields_set:
         given["cookie_secure"] = False
     return given
-
-
-def listen(settings: Settings) -> socket.socket:
-    """Raises Misconfigured if somebody else has the port."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
-    except OSError as error:
-        why = (error.strerror or str(error)).partition(" (")[0]
-        where = f"{settings.host}, port {settings.port}"
-        raise Misconfigured(f"Cannot listen on {where}: {why}. Set AUTHSVC_PORT to another.") from None
 
 
 class Stopped(KeyboardInterrupt):
@@ -265,8 +266,8 @@ def forget_valkey(settings: Settings) -> None:
 def start_worker(settings: Settings) -> subprocess.Popen[bytes]:
     """`authsvc worker`, tied to this process by a pipe that nothing is ever written to."""
     command = [sys.executable, "-m", "authsvc.cli", "worker", "--with-parent"]
-    given = {"AUTHSVC_PUBLIC_URL": settings.public_url, "AUTHSVC_SMTP_URL": settings.smtp_url.get_secret_value()}
-    env = {**os.environ, **given}
+    given = {"PUBLIC_URL": settings.public_url, "SMTP_URL": settings.smtp_url.get_secret_value(), "OPS_PORT": "0"}
+    env = {**os.environ, **{f"AUTHSVC_{name}": value for name, value in given.items()}}
     return subprocess.Popen(command, stdin=subprocess.PIPE, env=env, start_new_session=True)  # noqa: S603
 
 

@@ -31,7 +31,7 @@ def _heaviest(pid: int) -> float:
 def _start(folder: str) -> float:
     port = free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AUTHSVC_")}
-    environment |= {"AUTHSVC_INSTANCE": folder, "AUTHSVC_PORT": str(port)}
+    environment |= {"AUTHSVC_INSTANCE": folder, "AUTHSVC_PORT": str(port), "AUTHSVC_OPS_PORT": str(free_port())}
     start = time.perf_counter()
     with running([AUTHSVC, "run"], environment):
         wait_until_up(port, "/healthz")

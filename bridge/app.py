@@ -4,11 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from typing import Any
 
 from quart import Quart, Response, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.routing import MapAdapter
 
+from authsvc.core import request_ids
 from authsvc.core.settings import Settings
 from authsvc.core.store import Clock, Loader
 from bridge import errors, parts, sse, ws
@@ -22,6 +24,13 @@ class Bridge(Quart):
     asgi_http_class = HTTPConnection
     asgi_websocket_class = WebsocketConnection
     websocket_class = Handshake
+    behind_proxy = False  # whether the id of a request may come from the one in front of us
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            sent = dict(scope["headers"]).get(b"x-request-id", b"") if self.behind_proxy else b""
+            request_ids.begin(sent.decode("latin-1"))
+        await super().__call__(scope, receive, send)
 
     def create_url_adapter(self, request: BaseRequestWebsocket | None) -> MapAdapter | None:
         """Routes by path alone. Quart also looks at the `Host` header and the query, and dies of odd ones."""
@@ -35,6 +44,7 @@ def create_app(settings: Settings, load: Loader, clock: Clock = time.time) -> Qu
     app = Bridge("bridge", static_folder=None)
     bridge = parts.build(settings, load, clock)
     app.extensions["bridge"] = bridge
+    app.behind_proxy = bool(settings.trusted_proxies)
     errors.install(app, settings)
 
     @app.websocket("/ws")

@@ -13,7 +13,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from authsvc.core import events
+from authsvc.core import events, request_ids
 from bridge.hub import Hub
 
 TIMEOUT = 2.0  # seconds, to connect and to write
@@ -89,7 +89,9 @@ class Broker:
         fact = events.parse(message)
         if fact is None:
             return
-        if fact.name == events.SESSION_ENDED and fact.sid:
-            self._hub.end(fact.sid)  # also when it was told before: closing twice does no harm
+        # Also when it was told before: closing twice does no harm.
+        if fact.name == events.SESSION_ENDED and fact.sid and (closed := self._hub.end(fact.sid)):
+            with request_ids.bound(fact.request_id):
+                log.info("session ended", extra={"sid": fact.sid, "connections": closed})
         if fact.user and fact.name.startswith(FOR_USERS) and self._recent.first_time(fact.id):
             self._hub.tell(fact)

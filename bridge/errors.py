@@ -5,6 +5,7 @@ import json
 from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
+from authsvc.core import request_ids
 from authsvc.core.errors import AuthsvcError, CrossSite, RateLimited, RetryLater, Unavailable
 from authsvc.core.settings import Settings
 
@@ -42,6 +43,7 @@ def install(app: Quart, settings: Settings) -> None:
 
     @app.after_request
     async def add_headers(response: Response) -> Response:
+        response.headers[request_ids.HEADER] = request_ids.current()
         response.headers["Cache-Control"] = "no-store"
         response.headers["Vary"] = "Cookie, Origin"
         response.headers["X-Content-Type-Options"] = "nosniff"

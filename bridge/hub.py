@@ -90,10 +90,13 @@ class Hub:
             for connection in room.connections:
                 connection.deliver(told)
 
-    def end(self, sid: str) -> None:
-        """The session has ended."""
-        if room := self._rooms.get(sid):
-            room.end(Close.NO_SESSION)
+    def end(self, sid: str) -> int:
+        """The session has ended: close its connections. Returns how many that were."""
+        room = self._rooms.get(sid)
+        if room is None:
+            return 0
+        room.end(Close.NO_SESSION)
+        return len(room.connections)
 
     def rooms(self) -> Iterator[Room]:
         return iter(self._rooms.values())

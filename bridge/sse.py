@@ -8,6 +8,7 @@ from quart import Request, Response
 from werkzeug.exceptions import MethodNotAllowed
 
 from authsvc.core.errors import AuthsvcError, Unauthenticated
+from authsvc.core.metrics import CONNECTIONS
 from bridge import auth, protocol
 from bridge.asgi import TakenOver
 from bridge.connection import Connection
@@ -78,6 +79,7 @@ async def serve(request: Request, parts: Parts) -> Response:
 async def _live(stream: Stream, parts: Parts, receive: Any, send: Any) -> None:
     try:
         stream.open(protocol.STREAM_BEGINS, send)
-        await stream.listen(receive)
+        with CONNECTIONS.labels("stream").track_inprogress():
+            await stream.listen(receive)
     finally:
         parts.hub.leave(stream)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from authsvc.core.errors import AuthsvcError, BadRequest
+from authsvc.core.metrics import CONNECTIONS
 from bridge import auth, protocol
 from bridge.asgi import Handshake
 from bridge.connection import Connection
@@ -75,7 +76,8 @@ async def _live(socket: Socket, parts: Parts, accept: dict[str, Any], receive: A
         greeting = protocol.hello(socket.token.sid, user, await parts.cursor(), parts.settings.heartbeat)
         await send(accept)
         socket.open(greeting, send)
-        await socket.listen(receive)
+        with CONNECTIONS.labels("socket").track_inprogress():
+            await socket.listen(receive)
     except OSError:
         raise  # the client has gone, which the server takes calmly
     except Exception:

@@ -16,6 +16,7 @@ import pytest
 from authsvc import installation, runner
 from authsvc.core.errors import Misconfigured
 from authsvc.core.settings import SECRET_FILE, Settings
+from authsvc.ops_port import listen
 from authsvc.runner import Child
 from tests.servers import Valkey, free_port, wait_for
 
@@ -166,9 +167,9 @@ def test_where_nobody_listens_there_is_nothing_to_shut_down(tmp_path: Path) -> N
 def test_a_port_that_is_taken_or_an_address_that_is_not_ours_is_named() -> None:
     port = free_port()
     with socket.create_server(("127.0.0.1", port)), pytest.raises(Misconfigured, match=f"port {port}: Address already"):
-        runner.listen(Settings.read(port=port))
+        listen("127.0.0.1", port, "AUTHSVC_PORT")
     with pytest.raises(Misconfigured, match=r"192\.0\.2\.1"):
-        runner.listen(Settings.read(port=port, host="192.0.2.1"))
+        listen("192.0.2.1", port, "AUTHSVC_PORT")
 
 
 # -- signals -------------------------------------------------------------------------------------------------------
@@ -206,9 +207,12 @@ def test_the_first_signal_ends_the_block_and_no_other_disturbs_its_end(number: i
 def test_run_serves_plain_http_on_loopback_unless_told_otherwise() -> None:
     assert runner.only_in_run(Settings.read(port=8123)) == {
         "public_url": "http://127.0.0.1:8123",
+        "ops_port": 9000,
         "cookie_secure": False,
     }
-    assert runner.only_in_run(Settings.read(public_url="https://login.test")) == {"public_url": "https://login.test"}
+    assert runner.only_in_run(Settings.read(public_url="https://login.test", ops_port=0)) == {
+        "public_url": "https://login.test"
+    }
     assert "cookie_secure" not in runner.only_in_run(Settings.read(cookie_secure=True))
 
 

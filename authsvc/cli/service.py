@@ -1,7 +1,6 @@
 """`authsvc run | web | bridge | worker | migrate | doctor`: the service and its parts."""
 # ruff: noqa: PLC0415 - each part imports what it needs and nothing of the others
 
-import logging
 import os
 import signal
 import threading
@@ -25,7 +24,6 @@ def run() -> None:
     """
     from authsvc import runner
 
-    _log()
     runner.run(lambda started: tell(_started(started)))
 
 
@@ -33,24 +31,24 @@ def run() -> None:
 @answers
 def web() -> None:
     """Serve pages and JSON (granian, WSGI)."""
-    from authsvc import runner, serve
+    from authsvc import ops_port, serve
 
-    _log()
-    settings = Settings.read().for_service()
-    runner.listen(settings).close()  # granian shares a port with whoever has it
-    tell(_listening("web", settings))
-    serve.run_wsgi(settings)
+    settings = _settings()
+    ops_port.listen(settings.host, settings.port, "AUTHSVC_PORT").close()  # granian shares a port with whoever has it
+    with ops_port.served(settings):
+        tell(_listening("web", settings))
+        serve.run_wsgi(settings)
 
 
 @click.command()
 @answers
 def bridge() -> None:
     """Serve sockets and event streams (uvicorn)."""
-    from authsvc import runner, serve
+    from authsvc import ops_port, runner, serve
 
-    _log()
-    settings = Settings.read().for_service()
-    with runner.listen(settings) as listener, runner.stopped_by_signals():
+    settings = _settings()
+    listener = ops_port.listen(settings.host, settings.port, "AUTHSVC_PORT")
+    with listener, ops_port.served(settings), runner.stopped_by_signals():
         tell(_listening("bridge", settings))
         serve.run_asgi(serve.bridge_app(settings), settings, listener)
 
@@ -60,14 +58,14 @@ def bridge() -> None:
 @answers
 def worker(with_parent: bool) -> None:
     """Do the jobs: send mails, clean up, and carry to Redis what others could not deliver."""
-    from authsvc import runner
-    from authsvc.jobs.worker import work
+    from authsvc import ops_port, runner
 
-    _log()
-    settings = Settings.read().for_service()
+    settings = _settings()
     if with_parent:
         threading.Thread(target=_end_with_stdin, daemon=True).start()
-    with runner.stopped_by_signals():
+    with ops_port.served(settings), runner.stopped_by_signals():
+        from authsvc.jobs.worker import work
+
         work(settings)
 
 
@@ -97,6 +95,15 @@ def doctor() -> Answer:
     return Answer({"ok": ok, "parts": [finding._asdict() for finding in findings]}, "\n".join(lines), ok)
 
 
+def _settings() -> Settings:
+    """Those of a part of the service, which logs from here on."""
+    from authsvc.core import logs
+
+    settings = Settings.read().for_service()
+    logs.configure(settings)
+    return settings
+
+
 def _started(started: "Started") -> Answer:
     lines = [
         f"authsvc is at {started.url} (Ctrl-C stops it)",
@@ -105,6 +112,8 @@ def _started(started: "Started") -> Answer:
     ]
     if started.valkey:
         lines.append(f"  Valkey          process {started.valkey}")
+    if started.operations:
+        lines.append(f"Mails, metrics and readiness are at {started.operations}")
     if started.first_user:
         lines.append(f"Nobody can log in yet. Make the first account, in another terminal:\n  {started.first_user}")
     return Answer({"pid": os.getpid(), **started._asdict()}, "\n".join(lines))
@@ -114,11 +123,6 @@ def _listening(part: str, settings: Settings) -> Answer:
     where = f"{settings.host}, port {settings.port}"
     data = {"pid": os.getpid(), "host": settings.host, "port": settings.port}
     return Answer(data, f"authsvc {part} listens on {where}, for {settings.public_url}")
-
-
-def _log() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("authsvc").setLevel(logging.INFO)
 
 
 def _end_with_stdin() -> None:

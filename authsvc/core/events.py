@@ -4,8 +4,10 @@ A fact is a row of SQL `events` (audit log and outbox at once). Those in `LIVE` 
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from authsvc.core import request_ids
 
 SESSION_STARTED = "session.started"
 SESSION_ENDED = "session.ended"
@@ -28,7 +30,7 @@ STREAM_LENGTH = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """`at` in unix seconds; `id` is None until it has a row."""
+    """`at` in unix seconds; `id` is None until it has a row; `request_id` is that of the request it came from."""
 
     name: str
     user: str | None
@@ -36,18 +38,25 @@ class Fact:
     sid: str | None = None
     data: dict[str, Any] = field(default_factory=dict)
     id: int | None = None
+    request_id: str | None = field(default_factory=request_ids.current)
+
+
+NAMES = frozenset(each.name for each in fields(Fact))
 
 
 def dump(fact: Fact) -> bytes:
     return json.dumps(
-        {"id": fact.id, "name": fact.name, "user": fact.user, "at": fact.at, "sid": fact.sid, "data": fact.data},
+        {
+            "id": fact.id, "name": fact.name, "user": fact.user, "at": fact.at, "sid": fact.sid, "data": fact.data,
+            "request_id": fact.request_id,
+        },
         separators=(",", ":"),
-    ).encode()
+    ).encode()  # fmt: skip
 
 
 def parse(message: bytes) -> Fact | None:
-    """The fact in a message from Redis; None for anything that is not one."""
+    """The fact in a message from Redis, which may be that of a newer version; None for anything that is not one."""
     try:
-        return Fact(**json.loads(message))
-    except (ValueError, TypeError):
+        return Fact(**{name: value for name, value in json.loads(message).items() if name in NAMES})
+    except (ValueError, TypeError, AttributeError):
         return None

@@ -8,7 +8,7 @@ import os
 from email.utils import parseaddr
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import parse_qs, quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -58,6 +58,9 @@ class Settings(BaseSettings):
 
     ops_port: int = Field(0, ge=0, le=65535)
     """The port on loopback for operators: `/readyz` by part, `/metrics`. 0: none; `authsvc run` has 9000."""
+
+    log_format: Literal["text", "json"] = "text"
+    """What the log is written as: `text` for people, or `json`, one object a line."""
 
     trusted_origins: Annotated[tuple[str, ...], NoDecode] = ()
     """Other origins of the same site that may call with cookies, such as `https://app.example.org`."""

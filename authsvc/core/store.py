@@ -22,6 +22,7 @@ AHEAD = 2_000  # ms that another process's clock may be ahead of ours
 MARK_LIFE = 5_000  # ms
 ENDED_LIFE = 60_000  # ms
 FINAL = 70  # seconds after which an end is final without Redis: G, 2 s for clocks, 5 s for the transaction, rounded up
+SKEW = 1.0  # seconds by which SQL's clock and ours may differ; every bound here counts on it
 TOUCH_EVERY = 60  # seconds between two writes of `seen`
 TRIES = 100  # of a save against others that change the same session; each failure is the success of another
 REFILLS = 3

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session as Sql
 
+from authsvc.core import request_ids
 from authsvc.core.crypto import new_id
 from authsvc.core.errors import NotFound, RedisDown
 from authsvc.core.settings import DAY, HOUR, Settings
@@ -76,6 +77,7 @@ class Job:
     leased_until: int | None
     done: int | None
     dead: int | None
+    request_id: str | None = None  # of the request that has left it
 
     def state(self, now: float) -> State:
         if self.dead is not None:
@@ -89,7 +91,10 @@ def add(sql: Sql, kind: str, now: float, *, user: str | None = None, data: dict[
     """Write a job in the caller's transaction; returns its id. `Jobs.wake()` after the commit makes it begin at once.
     `data` holds ids and plain facts, never a secret."""
     job_id = new_id()
-    row = {"id": job_id, "kind": kind, "user_id": user, "data": data or {}, "created_at": int(now), "due_at": int(now)}
+    row = {
+        "id": job_id, "kind": kind, "user_id": user, "data": data or {}, "created_at": int(now), "due_at": int(now),
+        "request_id": request_ids.current(),
+    }  # fmt: skip
     sql.execute(insert(table(Row)), row)
     return job_id
 
@@ -284,6 +289,15 @@ class Jobs:
             waits[queue] = max(waits.get(queue, 0), now - since)
         return waits
 
+    def counts(self) -> dict[tuple[str, str], int]:
+        """How many jobs of each kind are open, and how many are dead letters: by kind, and `open` or `dead`."""
+        found: dict[tuple[str, str], int] = {}
+        with self._db.reading() as sql:
+            for state, conditions in (("open", OPEN), ("dead", (Row.dead_at.is_not(None),))):
+                rows = sql.execute(select(Row.kind, func.count()).where(*conditions).group_by(Row.kind)).all()
+                found |= {(kind, state): number for kind, number in rows}
+        return found
+
     def _set(self, job_id: str, **values: Any) -> None:
         with self._db.transaction() as sql:
             sql.execute(update(Row).where(Row.id == job_id).values(**values))
@@ -307,5 +321,5 @@ def _insert_if_new(sql: Sql, kind: str) -> None:
 def _job(row: Row) -> Job:
     return Job(
         row.id, row.kind, row.user_id, row.data, row.created_at, row.due_at, row.attempts, row.progress, row.error,
-        row.leased_until, row.done_at, row.dead_at,
+        row.leased_until, row.done_at, row.dead_at, row.request_id,
     )  # fmt: skip

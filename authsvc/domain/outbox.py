@@ -8,7 +8,7 @@ from dataclasses import replace
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session as Sql
 
-from authsvc.core import events
+from authsvc.core import events, metrics
 from authsvc.core.errors import StorageDown
 from authsvc.core.events import Fact
 from authsvc.core.store import Store, announce
@@ -33,6 +33,7 @@ def record(sql: Sql, facts: Sequence[Fact], *, ip: str | None = None, account: s
             "ip": ip,
             "account": account,
             "data": fact.data,
+            "request_id": fact.request_id,
             "delivered_at": None if fact.name in events.LIVE else fact.at,
         }
         for fact in facts
@@ -50,7 +51,7 @@ def count(sql: Sql, name: str, since: int, *, account: str | None = None, ip: st
 
 
 def fact_of(event: Event) -> Fact:
-    return Fact(event.name, event.user_id, event.at, event.sid, event.data, event.id)
+    return Fact(event.name, event.user_id, event.at, event.sid, event.data, event.id, event.request_id)
 
 
 class Outbox:
@@ -68,7 +69,7 @@ class Outbox:
         if not self._store.run(announce(live)):
             return False
         with suppress(StorageDown):  # Redis knows; the relay will tell it once more
-            self._mark(live)
+            self._mark(live, by="writer")
         return True
 
     def tell(self, fact: Fact) -> None:
@@ -82,7 +83,7 @@ class Outbox:
             facts = [fact_of(event) for event in waiting]
         if not facts or not self._store.run(announce(facts)):
             return 0
-        self._mark(facts)
+        self._mark(facts, by="relay")
         return len(facts)
 
     def waiting(self) -> int:
@@ -91,7 +92,9 @@ class Outbox:
             since = sql.scalar(select(func.min(Event.at)).where(Event.delivered_at.is_(None)))
         return max(0, int(self._store.clock()) - since) if since is not None else 0
 
-    def _mark(self, facts: Sequence[Fact]) -> None:
-        done = update(Event).where(Event.id.in_([fact.id for fact in facts]))
+    def _mark(self, facts: Sequence[Fact], by: str) -> None:
+        done = update(Event).where(Event.id.in_([fact.id for fact in facts]), Event.delivered_at.is_(None))
         with self._db.transaction() as sql:
-            sql.execute(done.values(delivered_at=int(self._store.clock())))
+            names = sql.scalars(done.values(delivered_at=int(self._store.clock())).returning(Event.name)).all()
+        for name in names:
+            metrics.FACTS.labels(name, by).inc()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Update, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, Update, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session as Sql
 
 from authsvc.core import events, store
@@ -121,6 +121,11 @@ class Sessions:
         """Bring a changed name, email or role of a user into the copies of their live sessions."""
         for listed in self.of_user(user_id):
             self._store.run(store.sync(listed.sid, self.selecting(listed.sid), self._store.clock))
+
+    def count(self) -> int:
+        """How many have not ended; of those that have timed out, some until the next clean-up."""
+        with self._db.reading() as sql:
+            return sql.scalar(select(func.count()).where(Row_.ended_at.is_(None))) or 0
 
     def of_user(self, user_id: str) -> list[Listed]:
         """The sessions of a user that are alive, last used first."""

@@ -5,15 +5,18 @@ row decides whether there is still something to do.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, Task
 from celery.exceptions import SoftTimeLimitExceeded
 
+from authsvc.core import request_ids
 from authsvc.core.errors import AuthsvcError
+from authsvc.core.metrics import JOBS
 from authsvc.core.settings import Settings
-from authsvc.domain.jobs import KINDS, QUEUES, Hopeless, TryLater
+from authsvc.domain.jobs import KINDS, QUEUES, Hopeless, Job, TryLater
 from authsvc.jobs.handlers import HANDLERS
 from authsvc.services import Services
 
@@ -77,10 +80,22 @@ def attempt(services: Services, job_id: str, message: str) -> None:
     job = services.jobs.begin(job_id, message)
     if job is None:
         return
+    with request_ids.bound(job.request_id):
+        began = time.monotonic()
+        outcome = _outcome(job, services)
+        seconds = time.monotonic() - began
+        JOBS.labels(job.kind, outcome).observe(seconds)
+        told = {"job": job.id, "kind": job.kind, "attempt": job.attempts, "ms": round(seconds * 1000)}
+        log.info("job %s", outcome, extra=told)
+
+
+def _outcome(job: Job, services: Services) -> str:
+    """Try it, and note in the row what came of it."""
     try:
         HANDLERS[job.kind](job, services)
     except Hopeless as why:
         services.jobs.bury(job.id, str(why))
+        return "hopeless"
     except SoftTimeLimitExceeded:
         services.jobs.failed(job, TOOK_TOO_LONG)
     except (AuthsvcError, TryLater) as error:
@@ -90,3 +105,5 @@ def attempt(services: Services, job_id: str, message: str) -> None:
         services.jobs.failed(job, type(error).__name__)  # its words might hold what nobody should read
     else:
         services.jobs.done(job.id)
+        return "done"
+    return "failed"

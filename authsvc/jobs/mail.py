@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, NoReturn
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from authsvc.core.errors import TokenInvalid
+from authsvc.core.metrics import MAILS
 from authsvc.core.settings import Settings
 from authsvc.domain import links, mails
 from authsvc.domain.jobs import Hopeless, Job, TryLater
@@ -57,15 +58,27 @@ class Reply(NamedTuple):
 
 def deliver(job: Job, services: Services) -> None:
     """Send the mail of a job. Raises TryLater or Hopeless."""
-    mail = mails.of(job.data)
+    mail, outcome = mails.of(job.data), "failed"
+    try:
+        outcome = attempt(mail, job, services)
+    except Hopeless:
+        outcome = "refused"
+        raise
+    finally:
+        MAILS.labels(mail.template, outcome).inc()
+
+
+def attempt(mail: Mail, job: Job, services: Services) -> str:
+    """What came of it, in a word. Raises TryLater or Hopeless."""
     if not is_wanted(mail, services):
-        return
+        return "unwanted"
     try:
         send(compose(job, services.settings, services.keyring), services.settings)
     except Refused as why:
         if job.user:
             services.accounts.email_refused(job.user, mail.to)
         raise Hopeless(str(why)) from None
+    return "sent"
 
 
 def is_wanted(mail: Mail, services: Services) -> bool:

@@ -7,10 +7,11 @@ import socket
 import warnings
 from typing import Any
 
-from billiard import pool
+from billiard import current_process, pool
 from celery import signals
 from celery.platforms import SecurityWarning
 
+from authsvc.core import metrics
 from authsvc.core.settings import Settings
 from authsvc.domain.jobs import QUEUES
 from authsvc.jobs import celery
@@ -34,6 +35,7 @@ def work(settings: Settings) -> int:
         own[:] = [build(settings)]
 
     def begin_child(**_: Any) -> None:
+        metrics.take_place(f"worker-{current_process().index}")
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # service managers send it to all; the parent lets us end our job
         begin()
 

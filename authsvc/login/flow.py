@@ -5,6 +5,7 @@ from typing import NoReturn
 
 from authsvc.core.crypto import Keyring, Token, known_device, pseudonym
 from authsvc.core.errors import Busy, EmailUnverified, InvalidCredentials, Unauthenticated
+from authsvc.core.metrics import counted_login
 from authsvc.core.session import Session
 from authsvc.domain.accounts import Accounts, Credentials, email_key
 from authsvc.domain.registrations import Registrations
@@ -40,7 +41,7 @@ class Login:
         credentials, pending = self._accounts.known(email)
         device = known_device(self._keyring, credentials.user_id if credentials else "", caller.device_cookie)
         account = pseudonym(self._keyring, email_key(email))
-        with self._throttle.attempt(account, caller.origin.ip, known_device=device):
+        with counted_login(), self._throttle.attempt(account, caller.origin.ip, known_device=device):
             if credentials is None:
                 self._refuse(email, pending, password, caller)
             proven = self._prove(credentials, password)

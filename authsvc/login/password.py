@@ -5,12 +5,14 @@ import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from authsvc.core import metrics
 from authsvc.core.errors import Busy, FieldError, InvalidFields, Unavailable
 from authsvc.core.settings import Settings
 from authsvc.login.common import is_common
@@ -58,11 +60,18 @@ class Hasher:
 
     def _in_turn(self, work: Callable[[], T]) -> T:
         if not self._places.acquire(blocking=False):
+            metrics.HASHES_REFUSED.inc()
             raise Busy
         try:
-            return self._submit(work).result()
+            with metrics.HASHES_PENDING.track_inprogress():
+                return self._submit(partial(_timed, work)).result()
         finally:
             self._places.release()
+
+
+def _timed(work: Callable[[], T]) -> T:
+    with metrics.HASHES.time():
+        return work()
 
 
 def check_policy(settings: Settings, password: str, *, email: str, name: str = "") -> None:

@@ -3,10 +3,10 @@
 from flask import Blueprint
 
 from authsvc.core.errors import StorageDown
+from authsvc.core.store import SKEW
 from authsvc.web.guards import services
 
 blueprint = Blueprint("ops", __name__)
-SKEW = 1.0  # seconds by which our clock may differ from SQL's; every bound of the session protocol counts on it
 
 
 @blueprint.get("/healthz")

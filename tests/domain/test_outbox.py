@@ -134,7 +134,7 @@ def test_a_relay_that_dies_before_it_notes_what_it_did_is_followed_by_one_that_d
     with services.db.transaction() as sql:
         record(sql, [Fact(events.SESSION_ENDED, anna.id, 1, "sid")])
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise CrashError
 
     with monkeypatch.context() as patch:

@@ -188,11 +188,11 @@ class Run(Stack):
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.instance = folder / "i"
-        self.port = free_port()
+        self.port, self.ops_port = free_port(), free_port()
         super().__init__(
             url=f"http://127.0.0.1:{self.port}",
             folder=folder,
-            env=environment(**{"instance": self.instance, "port": self.port, **settings}),
+            env=environment(**{"instance": self.instance, "port": self.port, "ops_port": self.ops_port, **settings}),
             database_url=f"sqlite:///{self.instance}/authsvc.sqlite3",
             redis_options={"unix_socket_path": str(self.instance / "valkey.sock")},
         )

@@ -63,7 +63,7 @@ def test_the_doctor_finds_a_running_service_well(run: Run) -> None:
     run.start()
 
     assert {part["part"]: part["ok"] for part in run.told("doctor")["parts"]} == dict.fromkeys(
-        ("settings", "instance", "database", "clock", "redis", "address", "worker"), True
+        ("settings", "instance", "database", "clock", "redis", "broker", "worker", "address"), True
     )
 
 

@@ -2,9 +2,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from flask.testing import FlaskClient
 
+from authsvc.core import request_ids
 from authsvc.domain.accounts import Account
 from authsvc.services import Services
 from authsvc.web.app import create_app
@@ -47,6 +48,11 @@ def browser(app: Flask) -> Callable[[], FlaskClient]:
         return browser
 
     return make
+
+
+def headers(answer: Response) -> list[tuple[str, str]]:
+    """Those that say something of the answer: not the one that differs each time."""
+    return [(name, value) for name, value in answer.headers if name != request_ids.HEADER]
 
 
 def login(client: FlaskClient, email: str = "anna@example.org", **more: Any) -> Any:

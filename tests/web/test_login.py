@@ -11,7 +11,7 @@ from authsvc.services import Services
 from authsvc.web.app import create_app
 from tests.conftest import PASSWORD
 from tests.servers import Valkey
-from tests.web.conftest import cookie_of, login
+from tests.web.conftest import cookie_of, headers, login
 
 pytestmark = pytest.mark.usefixtures("anna")
 
@@ -64,7 +64,7 @@ def test_a_wrong_password_and_an_unknown_email_get_the_same_answer(app: Flask) -
     unknown = app.test_client().post("/api/login", json={"email": "nobody@example.org", "password": "not this one"})
     assert wrong.status_code == unknown.status_code == 401
     assert wrong.get_data() == unknown.get_data()
-    assert dict(wrong.headers) == dict(unknown.headers)
+    assert headers(wrong) == headers(unknown)
     assert wrong.get_json()["code"] == "invalid_credentials"
     assert wrong.get_json()["methods"] == ["password"]
     assert wrong.headers["WWW-Authenticate"]

@@ -13,6 +13,7 @@ def upgrade() -> None:
     op.add_column("users", sa.Column("locale", sa.String(16), server_default="en", nullable=False))
     for name in ("logged_in_at", "email_refused_at", "delete_at"):
         op.add_column("users", sa.Column(name, sa.BigInteger(), nullable=True))
+    op.add_column("events", sa.Column("request_id", sa.String(64), nullable=True))
     op.execute(sa.text("UPDATE users SET logged_in_at = created_at"))  # who was here before has logged in before
     for table, column, where in (
         ("users", "delete_at", "delete_at IS NOT NULL"),
@@ -67,12 +68,15 @@ def upgrade() -> None:
         sa.Column("attempts", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("progress", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("error", sa.String(300), nullable=True),
+        sa.Column("request_id", sa.String(64), nullable=True),
         sa.Column("done_at", sa.BigInteger(), nullable=True),
         sa.Column("dead_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
     )
     still_open = sa.text("done_at IS NULL AND dead_at IS NULL")
     op.create_index("ix_jobs_open", "jobs", ["due_at"], postgresql_where=still_open, sqlite_where=still_open)
+    dead = sa.text("dead_at IS NOT NULL")
+    op.create_index("ix_jobs_dead_at", "jobs", ["dead_at"], postgresql_where=dead, sqlite_where=dead)
     op.create_index("ix_jobs_user_id_kind", "jobs", ["user_id", "kind"])
     op.create_table(
         "results",
