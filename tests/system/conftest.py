@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import Postgres, missing
+from tests.smtp import smtp_server
 from tests.system.parts import parts
 from tests.system.stack import Run, Stack
 
@@ -41,7 +42,7 @@ def _parts_stack(_short_folder: Path, postgres: Postgres) -> Iterator[Stack]:
     redis_server, nginx, _ = installed("redis-server"), installed("nginx"), installed("openssl")
     name = postgres.create()
     try:
-        with parts(folder, postgres.url(name), redis_server, nginx) as stack:
+        with smtp_server() as mails, parts(folder, postgres.url(name), redis_server, nginx, mails) as stack:
             yield stack
             assert "Traceback" not in stack.logs()
     finally:

@@ -11,27 +11,36 @@ from pathlib import Path
 import httpx
 
 from tests.servers import free_port, wait_for
+from tests.smtp import SmtpServer
 from tests.system.stack import CLI, Server, Stack, environment
+
+PARTS = ("web", "bridge", "worker")
 
 
 @contextmanager
-def parts(folder: Path, database_url: str, redis_binary: str, nginx_binary: str) -> Iterator[Stack]:
+def parts(
+    folder: Path, database_url: str, redis_binary: str, nginx_binary: str, mail_server: SmtpServer
+) -> Iterator[Stack]:
     """Web, bridge and worker apart, on PostgreSQL and a plain redis-server, behind nginx with TLS."""
-    port, web_port, bridge_port = free_port(), free_port(), free_port()
+    port, ports = free_port(), {part: free_port() for part in PARTS}
+    ops_ports = {part: free_port() for part in PARTS}
     url, redis_socket = f"https://127.0.0.1:{port}", folder / "redis.sock"
     env = environment(
         public_url=url, secret_keys=secrets.token_urlsafe(32), database_url=database_url,
         redis_url=f"unix://{redis_socket}", trusted_proxies=1, web_workers=2, web_threads=24,
+        smtp_url=mail_server.url, mail_from="authsvc <login@example.org>", log_format="json",
     )  # fmt: skip
     tls = _certificate(folder)
-    stack = Stack(url, folder, env, database_url, {"unix_socket_path": str(redis_socket)}, tls)
+    redis_options = {"unix_socket_path": str(redis_socket)}
+    stack = Stack(url, folder, env, database_url, redis_options, ops_ports, tls, mail_server=mail_server)
     redis_command = (redis_binary, "--port", "0", "--unixsocket", str(redis_socket), "--dir", str(folder), "--save", "")
-    site = _site(folder, port, web_port, bridge_port)
+    site = _site(folder, port, ports["web"], ports["bridge"])
     commands = {
         "redis": (redis_command, env),
-        "web": ((*CLI, "web"), {**env, "AUTHSVC_PORT": str(web_port)}),
-        "bridge": ((*CLI, "bridge"), {**env, "AUTHSVC_PORT": str(bridge_port)}),
-        "worker": ((*CLI, "worker"), env),
+        **{
+            part: ((*CLI, part), {**env, "AUTHSVC_PORT": str(ports[part]), "AUTHSVC_OPS_PORT": str(ops_ports[part])})
+            for part in PARTS
+        },
         "nginx": ((nginx_binary, "-p", str(folder), "-e", str(folder / "nginx.log"), "-c", str(site)), env),
     }
     stack.told("migrate")

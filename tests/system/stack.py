@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import redis
 
 from tests.conftest import PASSWORD
 from tests.servers import free_port, wait_for
+from tests.smtp import SmtpServer
 
 CLI = (sys.executable, "-m", "authsvc.cli")
 # Root may write everywhere; without this capability it is bound by the modes of files like anybody.
@@ -31,6 +33,13 @@ def environment(**settings: object) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AUTHSVC_")}
     given = {f"AUTHSVC_{name.upper()}": str(value) for name, value in settings.items()}
     return {**kept, **CHEAP_HASHES, "PYTHONUNBUFFERED": "1", **given}
+
+
+def _text(message: EmailMessage) -> str:
+    body = message.get_body(("plain",))
+    assert body
+    text: str = body.get_content()
+    return text
 
 
 class Server:
@@ -83,8 +92,10 @@ class Stack:
     env: dict[str, str]
     database_url: str
     redis_options: dict[str, Any]
+    ops_ports: dict[str, int]  # of each part
     tls: ssl.SSLContext | None = None
     servers: list[Server] = field(default_factory=list)
+    mail_server: SmtpServer | None = None  # None: it keeps its mails itself
 
     @property
     def socket_url(self) -> str:
@@ -116,6 +127,21 @@ class Stack:
         email = f"user-{secrets.token_hex(6)}@example.org"
         self.told("user", "create", email, "--password-stdin", *options, stdin=password)
         return email
+
+    def mails_to(self, address: str) -> list[str]:
+        """The texts of the mails that came for somebody, oldest first."""
+        if self.mail_server:
+            return [_text(mail.message) for mail in self.mail_server.to(address)]
+        kept = self.operations("/dev/mailbox.json").json()
+        return [mail["text"] for mail in reversed(kept) if mail["to"] == address]
+
+    def operations(self, path: str, part: str = "web") -> httpx.Response:
+        return httpx.get(f"http://127.0.0.1:{self.ops_ports[part]}{path}", trust_env=False, timeout=10)
+
+    def figure(self, name: str, part: str = "web") -> float:
+        """The value of a line of `/metrics`, by its name with labels; 0 if there is none yet."""
+        lines = (line.rpartition(" ") for line in self.operations("/metrics", part).text.splitlines())
+        return next((float(value) for line, _, value in lines if line == name), 0)
 
     @contextmanager
     def redis(self) -> Iterator[redis.Redis]:
@@ -188,13 +214,14 @@ class Run(Stack):
 
     def __init__(self, folder: Path, **settings: object) -> None:
         self.instance = folder / "i"
-        self.port, self.ops_port = free_port(), free_port()
+        self.port, ops_port = free_port(), free_port()
         super().__init__(
             url=f"http://127.0.0.1:{self.port}",
             folder=folder,
-            env=environment(**{"instance": self.instance, "port": self.port, "ops_port": self.ops_port, **settings}),
+            env=environment(**{"instance": self.instance, "port": self.port, "ops_port": ops_port, **settings}),
             database_url=f"sqlite:///{self.instance}/authsvc.sqlite3",
             redis_options={"unix_socket_path": str(self.instance / "valkey.sock")},
+            ops_ports=dict.fromkeys(("web", "bridge", "worker"), ops_port),
         )
 
     def start(self) -> "Run":
