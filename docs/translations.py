@@ -103,15 +103,13 @@ def stale(locale: str) -> list[str]:
     return files
 
 
-def untranslated(locale: str, below: str = "") -> list[str]:
-    """Strings without a translation that is good, of the files whose names begin so."""
+def untranslated(locale: str) -> list[str]:
+    """Strings without a translation that is good."""
     catalog = updated(locale)
     return [
         f"{locale}: {message.id!r} of {message.locations[0][0]} is not translated, or names other placeholders."
         for message in catalog
-        if message.id
-        and any(file.startswith(below) for file, _ in message.locations)
-        and (not message.string or message.fuzzy or message.check(catalog))
+        if message.id and (not message.string or message.fuzzy or message.check(catalog))
     ]
 
 

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from html.parser import HTMLParser
 
 import pytest
 from flask import Flask
@@ -201,3 +202,38 @@ def test_a_language_that_we_do_not_speak_is_refused(browser: Callable[[], FlaskC
 
 def _away() -> object:
     raise ConnectionRefusedError("no database here")
+
+
+class Words(HTMLParser):
+    """What a person reads on a page: its texts, and the labels that are read aloud."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._skipped = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._skipped = tag in ("style", "script")
+        self.found += [value for name, value in attrs if name in ("aria-label", "placeholder", "title") and value]
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and not self._skipped:
+            self.found.append(data.strip())
+
+
+@pytest.mark.usefixtures("anna")
+@pytest.mark.parametrize("tag", ["zh-CN", "zh-TW"])
+def test_who_reads_chinese_meets_no_english_sentence(browser: Callable[[], FlaskClient], tag: str) -> None:
+    stranger, person = browser(), browser()
+    for reader in (stranger, person):
+        reader.environ_base["HTTP_ACCEPT_LANGUAGE"] = tag
+    login(person)
+    pages = {path: stranger.get(path) for path in ("/login", "/register", "/password/forgot", "/verify-email", "/none")}
+    own = ("/account", "/account/email", "/account/password", "/account/delete", "/logout")
+    pages |= {path: person.get(path) for path in own}
+    pages["refused"] = stranger.post("/register", data={"email": "nobody", "password": "short", "name": "x" * 300})
+    pages["wrong"] = stranger.post("/login", data={"email": "anna@example.org", "password": "not this one"})
+    for path, answer in pages.items():
+        read = [text.replace("Firefox on Linux", "") for text in Words(answer.get_data(as_text=True)).found]
+        assert [text for text in read if re.search(r"[a-z]+ [a-z]+", text)] == [], path
