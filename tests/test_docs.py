@@ -2,9 +2,17 @@
 
 import re
 import runpy
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from authsvc import migrations
+from authsvc.core import metrics
+from authsvc.db import Database
+from authsvc.health import Storage
+from authsvc.operations import State
+from tests.conftest import make_settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -12,6 +20,16 @@ ROOT = Path(__file__).parent.parent
 def test_the_settings_page_is_up_to_date() -> None:
     generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
     assert (ROOT / "docs" / "settings.md").read_text() == generate["settings_page"]()
+
+
+def test_the_operations_page_names_every_figure_and_no_other(tmp_path: Path) -> None:
+    settings = make_settings(instance=tmp_path, database_url=f"sqlite:///{tmp_path}/x.sqlite3")
+    migrations.upgrade(Database(settings.sql_url))
+    with closing(Storage(settings)) as storage:
+        state = {metric.name for metric in State(storage).collect()}
+    counted = {metric.name + ("_total" if metric.type == "counter" else "") for metric in metrics.REGISTRY.collect()}
+    page = (ROOT / "docs" / "operations.md").read_text()
+    assert set(re.findall(r"^\| `(authsvc_\w+)`", page, re.MULTILINE)) == state | counted | {"authsvc_workers"}
 
 
 PAGES = [path.relative_to(ROOT) for path in ROOT.rglob("*.md")]

@@ -4,7 +4,9 @@ import json
 import os
 import re
 import signal
+import sys
 import time
+from typing import Any
 
 import httpx
 
@@ -12,9 +14,9 @@ from authsvc import health
 from authsvc.core import request_ids
 from authsvc.db import Database
 from authsvc.domain import jobs
-from tests.servers import wait_for
+from tests.servers import free_port, wait_for
 from tests.system.browser import Browser, close_code, frame
-from tests.system.stack import PARTS, Run, Stack, only, parts_of, processes_of
+from tests.system.stack import PARTS, Run, Server, Stack, only, parts_of, processes_of
 from tests.system.test_accounts import PASSWORD, new_address
 
 
@@ -90,3 +92,32 @@ def test_a_taken_operations_port_is_named(run: Run) -> None:
     other = Run(run.folder / "other", ops_port=run.ops_ports["web"])
     other.folder.mkdir()
     assert f"port {run.ops_ports['web']}: Address already in use. Set AUTHSVC_OPS_PORT" in other.refused()
+
+
+def test_flower_sees_the_worker_and_what_it_does(run: Run) -> None:
+    run.start()
+    port = free_port()
+    flower = ("-m", "celery", "--app", "authsvc.jobs.app", "flower", "--address=127.0.0.1", f"--port={port}")
+    env = {**run.env, "FLOWER_UNAUTHENTICATED_API": "true", "PYTHONWARNINGS": "ignore"}
+    server = Server((sys.executable, *flower), run.folder / "flower.log", env)
+    run.servers.append(server)
+
+    def seen(path: str) -> Any:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/api/{path}", trust_env=False, timeout=10).json()
+        except httpx.TransportError as error:
+            raise ConnectionError from error
+
+    def a_mail_is_seen() -> bool:
+        httpx.post(f"{run.url}/api/register", json={"email": new_address(), "password": PASSWORD})
+        return "authsvc.mail" in [task["name"] for task in seen("tasks").values()]
+
+    try:
+        wait_for(lambda: bool(seen("workers?refresh=true")), seconds=30)
+        (worker,) = seen("workers")
+        assert worker.startswith("authsvc@")
+        wait_for(a_mail_is_seen, seconds=20, pause=1)  # Flower has the worker tell of its tasks, after some seconds
+        arguments = {task["args"] for task in seen("tasks").values()}
+        assert all(re.fullmatch(r"\('[\w-]{22}',\)", each) for each in arguments)  # ids, and nothing worth reading
+    finally:
+        server.kill()
