@@ -71,19 +71,19 @@ class Deletions:
 
     def erase_due(self) -> int:
         """Erase accounts whose time has come, a few of them; returns how many."""
-        now = int(self._clock())
         with self._db.reading() as sql:
-            due = sql.scalars(select(User.id).where(User.delete_at <= now).limit(ERASED_AT_ONCE)).all()
-        for user_id in due:
-            self.erase(user_id)
-        return len(due)
+            due = sql.scalars(select(User.id).where(User.delete_at <= int(self._clock())).limit(ERASED_AT_ONCE)).all()
+        return sum(self.erase(user_id) for user_id in due)
 
-    def erase(self, user_id: str) -> None:
-        """Everything about an account goes. What stays is that there was one: its opaque id in the audit log."""
+    def erase(self, user_id: str) -> bool:
+        """Everything about an account goes, if it is due: its owner may have taken that back a moment ago. What stays
+        is that there was one: its opaque id in the audit log."""
         now = int(self._clock())
         with self._db.transaction() as sql:
+            user = sql.scalar(select(User).where(User.id == user_id, User.delete_at <= now).with_for_update())
+            if user is None:
+                return False
             facts, earlier = self._sessions.end_all_within(sql, user_id)
-            user = sql.get_one(User, user_id)
             told = {"name": user.name, "at": now}
             sql.execute(update(Event).where(Event.user_id == user_id).values(ip=None, data={}))
             sql.execute(delete(Job).where(Job.user_id == user_id))
@@ -93,3 +93,4 @@ class Deletions:
             facts += record(sql, [Fact(events.USER_DELETED, user_id, now)])
         self._jobs.wake()
         self._sessions.delivered(facts, earlier)
+        return True

@@ -243,6 +243,23 @@ def test_whoever_logs_in_again_can_keep_the_account(
     assert make_services(later=services.settings.delete_after).deletions.erase_due() == 0
 
 
+def test_who_takes_it_back_while_the_clean_up_begins_keeps_everything(
+    services: Services, anna: Account, make_services: Callable[..., Services]
+) -> None:
+    services.deletions.ask(anna.id)
+    late = make_services(later=services.settings.delete_after)
+    services.deletions.keep(anna.id)  # after the clean-up has found it
+    assert not late.deletions.erase(anna.id)
+    assert services.accounts.get(anna.email).id == anna.id
+
+
+def test_an_account_is_erased_once(services: Services, anna: Account, make_services: Callable[..., Services]) -> None:
+    services.deletions.ask(anna.id)
+    late = make_services(later=services.settings.delete_after)
+    assert (late.deletions.erase(anna.id), late.deletions.erase(anna.id)) == (True, False)
+    assert len(mails_to(services, anna.email)) == 1
+
+
 def test_the_clean_up_takes_what_is_over_and_nothing_else(
     services: Services, anna: Account, make_services: Callable[..., Services]
 ) -> None:
