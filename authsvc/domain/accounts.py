@@ -162,7 +162,7 @@ class Accounts:
             sql.flush()
         except IntegrityError:
             raise EmailTaken from None
-        links.void(sql, user.id, links.RESET, now)  # they were sent to the address before
+        links.void(sql, user.id, now, links.RESET, links.NOT_ME)  # they were sent to the address before
         mail = Mail(mails.EMAIL_CHANGED, before, user.locale, None, {"name": user.name, "at": now, "email": email})
         mails.add(sql, mail, now, user=user.id)
         return record(sql, [Fact(events.ACCOUNT_CHANGED, user.id, now, data={"email": True})])

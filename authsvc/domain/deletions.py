@@ -58,7 +58,7 @@ class Deletions:
         now = int(self._clock())
         with self._db.transaction() as sql:
             sql.execute(update(User).where(User.id == user_id).values(delete_at=None))
-            links.void(sql, user_id, links.KEEP, now)
+            links.void(sql, user_id, now, links.KEEP)
             facts = record(sql, [Fact(events.ACCOUNT_CHANGED, user_id, now, data={"delete_at": None})])
         self._accounts.changed(user_id, facts)
 

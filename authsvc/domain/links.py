@@ -59,7 +59,7 @@ def add(
     """Write a link in the caller's transaction; returns its id, which is the flow. Where one mail replaces another, the
     older links of the same subject are void. `account` is the pseudonym of the address, for links with a code."""
     if purpose in REPLACED:
-        void(sql, subject, purpose, now)
+        void(sql, subject, now, purpose)
     link_id = new_id()
     row = {
         "id": link_id, "purpose": purpose, "subject": subject, "account": account, "data": data or {},
@@ -69,9 +69,9 @@ def add(
     return link_id
 
 
-def void(sql: Sql, subject: str, purpose: str, now: float) -> None:
+def void(sql: Sql, subject: str, now: float, *purposes: str) -> None:
     """Close what is still open."""
-    own = update(Row).where(Row.subject == subject, Row.purpose == purpose, Row.used_at.is_(None))
+    own = update(Row).where(Row.subject == subject, Row.purpose.in_(purposes), Row.used_at.is_(None))
     sql.execute(own.values(used_at=int(now)))
 
 

@@ -87,7 +87,6 @@ class Passwords:
             user = sql.scalar(changing.returning(User))
             if user is None:
                 raise InvalidCredentials
-            links.void(sql, user.id, links.RESET, now)
             facts, earlier = self._sessions.end_others_within(sql, own.user, own.sid)
             facts += self._changed(sql, user, now)
         self._jobs.wake()
@@ -100,6 +99,7 @@ class Passwords:
         with self._db.transaction() as sql:
             link: Link = Links.use(sql, link_id, now, links.NOT_ME)
             self._sessions.end_within(sql, link.data["sid"])
+            links.void(sql, link.subject, now, links.CHANGE_EMAIL)  # that login may have asked for one
             reset = links.add(sql, links.RESET, link.subject, now)
         try:
             return self._sessions.end(link.data["sid"]), reset
@@ -107,6 +107,9 @@ class Passwords:
             return Ending(), reset
 
     def _changed(self, sql: Sql, user: User, now: int) -> list[Fact]:
+        """What goes with every new password: whoever knew the old one may have asked for a reset, or for another
+        email, and holds the link."""
+        links.void(sql, user.id, now, links.RESET, links.CHANGE_EMAIL)
         mails.add(
             sql, Mail(mails.PASSWORD_CHANGED, user.email, user.locale, None, _facts(user, now)), now, user=user.id
         )

@@ -205,6 +205,51 @@ def test_a_changed_password_voids_the_reset_that_was_mailed(services: Services, 
         services.recovery.reset(Proof(token_to(services, anna.email, mails.RESET_PASSWORD)), PASSWORD)
 
 
+def by_reset(services: Services, anna: Account) -> None:
+    services.recovery.forgot(anna.email, "192.0.2.1")
+    services.recovery.reset(Proof(token_to(services, anna.email, mails.RESET_PASSWORD)), NEW_PASSWORD)
+
+
+def by_change(services: Services, anna: Account) -> None:
+    own, _ = log_in(services, anna.email)
+    services.recovery.change(own, PASSWORD, NEW_PASSWORD, Caller(ORIGIN))
+
+
+def by_disowning(services: Services, anna: Account) -> None:
+    services.recovery.disown(token_to(services, anna.email, mails.NEW_DEVICE))
+
+
+@pytest.mark.parametrize("taken_back", [by_reset, by_change, by_disowning])
+def test_a_thief_who_asked_for_another_email_gets_nothing_once_the_owner_is_back(
+    services: Services, anna: Account, taken_back: Callable[[Services, Account], None]
+) -> None:
+    log_in(services, anna.email)
+    thief, _ = log_in(services, anna.email)
+    services.registration.change_email(thief, "thief@example.org")
+    link = Proof(token_to(services, "thief@example.org", mails.CHANGE_EMAIL))
+    taken_back(services, anna)
+    with pytest.raises(TokenInvalid):
+        services.registration.verify(link)
+    assert services.accounts.get(anna.email).id == anna.id
+
+
+@pytest.mark.parametrize("template", [mails.RESET_PASSWORD, mails.NEW_DEVICE])
+def test_whoever_still_reads_the_old_mailbox_gets_nothing_by_its_links(
+    services: Services, anna: Account, template: str
+) -> None:
+    log_in(services, anna.email)
+    own, _ = log_in(services, anna.email)
+    services.recovery.forgot(anna.email, "192.0.2.1")
+    old = token_to(services, anna.email, template)
+    services.registration.change_email(own, "anna@new.example")
+    services.registration.verify(Proof(token_to(services, "anna@new.example", mails.CHANGE_EMAIL)))
+    with pytest.raises(TokenInvalid):
+        services.recovery.disown(old) if template == mails.NEW_DEVICE else services.recovery.reset(
+            Proof(old), NEW_PASSWORD
+        )
+    log_in(services, "anna@new.example")
+
+
 def test_a_disabled_account_gets_no_mail_and_no_reset(services: Services, anna: Account) -> None:
     services.recovery.forgot(anna.email, "192.0.2.1")
     services.accounts.disable(anna.email)

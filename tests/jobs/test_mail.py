@@ -243,7 +243,7 @@ def test_a_link_that_was_used_or_replaced_is_not_sent_any_more(
     first = forgotten(services)
     second = forgotten(services)
     with services.db.transaction() as sql:
-        links.void(sql, anna.id, links.RESET, services.store.clock())
+        links.void(sql, anna.id, services.store.clock(), links.RESET)
     for job in (first, second):
         deliver(job, services)
     assert smtp_server.accepted == []
