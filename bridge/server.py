@@ -11,7 +11,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
@@ -52,7 +52,21 @@ def cut(protocol: "SocketProtocol | HttpProtocol") -> None:
         protocol.transport.abort()
 
 
+async def answer(cycle: RequestResponseCycle, app: Any, scope: Any, receive: Any, send: Any) -> None:
+    """A client that has gone is no fault of the application, though uvloop raises at the next write to it, which may
+    come before uvicorn has heard."""
+    try:
+        await app(scope, receive, send)
+    except RuntimeError:
+        if not cycle.transport.is_closing():
+            raise
+        cycle.disconnected = True
+
+
 class HttpProtocol(HttpToolsProtocol):
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        super()._start_asgi_task(cycle, partial(answer, cycle, app))
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         extensions: Any = {"authsvc.abort": partial(cut, self)}

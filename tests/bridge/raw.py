@@ -46,6 +46,11 @@ class Raw:
         """Say that nothing more will be sent."""
         self._socket.shutdown(socket.SHUT_WR)
 
+    def reset(self) -> None:
+        """Cut the connection."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
     def gone(self) -> bool:
         """Whether the server has cut the connection: not merely closed its side, but given the client up."""
         poll = select.poll()

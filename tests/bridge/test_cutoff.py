@@ -1,6 +1,9 @@
 """R3 for clients that do not play along: one that ignores its close, and one that does not read, are cut off."""
 
+import asyncio
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -23,7 +26,8 @@ def test_a_client_that_ignores_its_close_is_cut_off(
         client.open(kind, cookie)
         wait_for(lambda: bridge.connections == 1)
         services.sessions.logout(token)
-        client.send(frame(1, b'{"type":"ping"}'))
+        if kind == "ws":
+            client.send(frame(1, b'{"type":"ping"}'))
         wait_for(lambda: bridge.connections == 0, seconds=SOON)
         shout(MARKER)
         received = client.rest()
@@ -40,6 +44,28 @@ def test_a_client_that_was_refused_and_ignores_it_is_cut_off(bridge: Bridge) -> 
         client.open("ws", "")
         wait_for(client.gone, seconds=SOON)
         assert close_code(client.rest()) == 4401
+
+
+def test_a_client_that_goes_while_it_is_answered_is_no_fault_of_ours(
+    bridge: Bridge, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, answered = bridge.app.handle_request, threading.Event()
+
+    async def answer_to_nobody(request: Any) -> Any:
+        transport = request.scope["extensions"]["authsvc.abort"].args[0].transport
+        client.reset()
+        await asyncio.to_thread(wait_for, transport.is_closing)
+        await asyncio.sleep(0.05)
+        answered.set()
+        transport.write(b"too late")  # raises, as it does when only uvloop knows by now
+        return await answer(request)
+
+    monkeypatch.setattr(bridge.app, "handle_request", answer_to_nobody)
+    with Raw(bridge.port) as client:
+        client.send(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answered.wait(SOON)
+    wait_for(lambda: not bridge.server.server_state.tasks)
+    assert [record.getMessage() for record in caplog.records] == []
 
 
 @pytest.mark.promise("R3")
