@@ -79,7 +79,7 @@ def turn_into(response: Response, error: AuthsvcError) -> None:
 def _answer(error: AuthsvcError) -> Response:
     if error.__cause__ and isinstance(error, errors.Unavailable):
         reason = str(error.__cause__).partition("\n")[0]
-        current_app.logger.warning("%s %s: %s (%s)", request.method, request.path, error.detail, reason)
+        current_app.logger.warning("%s %s: %s (%s)", request.method, request.url_rule, error.detail, reason)
     response = _as_asked(problem(error), error.retry_after if isinstance(error, RetryLater) else None)
     response.headers.update(headers(error))
     return response
@@ -95,7 +95,7 @@ def _answer_http(error: HTTPException) -> Response:
 
 
 def _answer_bug(error: Exception) -> Response:
-    current_app.logger.error("%s %s failed", request.method, request.path, exc_info=error)
+    current_app.logger.error("%s %s failed", request.method, request.url_rule, exc_info=error)
     return _as_asked(_members(500, "internal_error", "Something went wrong on our side."))
 
 

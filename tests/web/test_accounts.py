@@ -120,6 +120,16 @@ def test_an_address_gets_five_mails_an_hour_and_nobody_is_told_when_it_got_them(
     assert len(mails_to(services, "emma@example.org")) == 5
 
 
+def test_neither_a_forgotten_password_nor_a_new_email_sends_more(
+    client: FlaskClient, anna: Account, services: Services
+) -> None:
+    login(client)
+    for _ in range(7):
+        assert client.post("/api/password/forgot", json={"email": anna.email}).status_code == 202
+        assert client.post("/api/email/change", json={"email": "anna@new.example"}).status_code == 202
+    assert len(mails_to(services, anna.email)) == len(mails_to(services, "anna@new.example")) == 5
+
+
 def test_too_many_registrations_from_one_address_wait(make_services: Callable[..., Services]) -> None:
     app = create_app(make_services(register_address_limit=2))
     answers = [
