@@ -167,6 +167,11 @@ class Accounts:
         mails.add(sql, mail, now, user=user.id)
         return record(sql, [Fact(events.ACCOUNT_CHANGED, user.id, now, data={"email": True})])
 
+    def speak(self, user_id: str, locale: str) -> None:
+        """Have the mails of an account written in another language."""
+        with self._db.transaction() as sql:
+            sql.execute(update(User).where(User.id == user_id).values(locale=locale))
+
     def email_refused(self, user_id: str, email: str) -> None:
         """Note that a mail server takes no mail for an account's address, unless it has another by now."""
         refused = update(User).where(User.id == user_id, User.email == email)

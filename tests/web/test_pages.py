@@ -7,11 +7,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from authsvc.core.crypto import new_token, write_token
+from authsvc.domain.accounts import Account
 from authsvc.services import Services
 from authsvc.web.app import create_app
 from authsvc.web.errors import HTTP_CODES
 from authsvc.web.pages import words
 from tests.conftest import PASSWORD
+from tests.mailed import mails_to
 from tests.web.conftest import login
 
 
@@ -183,6 +185,17 @@ def test_the_language_is_chosen_at_the_foot_of_the_page_and_kept(browser: Callab
     assert (answer.status_code, answer.headers["Location"]) == (303, "/login?next=/account")
     assert "HttpOnly; Path=/; SameSite=Lax" in answer.headers["Set-Cookie"]
     assert '<html lang="zh-Hant-TW">' in person.get("/login", headers={"Accept-Language": "en"}).get_data(as_text=True)
+
+
+def test_mails_follow_the_language_that_their_owner_chooses(
+    browser: Callable[[], FlaskClient], services: Services, anna: Account
+) -> None:
+    person, stranger = browser(), browser()
+    login(person)
+    person.post("/language", data={"lang": "zh_Hans_CN", "next": "/account"})
+    stranger.post("/language", data={"lang": "zh_Hant_TW", "next": "/login"})
+    stranger.post("/password/forgot", data={"email": anna.email})
+    assert [mail.locale for mail in mails_to(services, anna.email)] == ["zh_Hans_CN"]
 
 
 def test_without_a_choice_the_browser_says_the_language(browser: Callable[[], FlaskClient]) -> None:

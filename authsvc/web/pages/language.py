@@ -1,4 +1,4 @@
-"""The choice of a language, which a cookie keeps."""
+"""The choice of a language: a cookie keeps it for the pages, the account for its mails."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from flask import Blueprint, Response
 from pydantic import Field
 
 from authsvc.web.body import Body, form_body
-from authsvc.web.guards import services
+from authsvc.web.guards import services, who
 from authsvc.web.languages import COOKIE
 from authsvc.web.pages.show import is_ours, see
 
@@ -22,6 +22,8 @@ class LanguageForm(Body):
 @blueprint.post("/language")
 def choose() -> Response:
     form = form_body(LanguageForm)
+    if own := who():
+        services().accounts.speak(own.user, form.lang)
     answer = see(form.next if is_ours(form.next) else "/")
     secure = services().settings.cookie_secure
     answer.set_cookie(COOKIE, form.lang, max_age=KEPT, path="/", secure=secure, httponly=True, samesite="Lax")
