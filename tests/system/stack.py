@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import signal
 import ssl
@@ -38,8 +39,7 @@ def environment(**settings: object) -> dict[str, str]:
 def _text(message: EmailMessage) -> str:
     body = message.get_body(("plain",))
     assert body
-    text: str = body.get_content()
-    return text
+    return str(body.get_content()).replace("\r\n", "\n")
 
 
 class Server:
@@ -142,6 +142,16 @@ class Stack:
         """The value of a line of `/metrics`, by its name with labels; 0 if there is none yet."""
         lines = (line.rpartition(" ") for line in self.operations("/metrics", part).text.splitlines())
         return next((float(value) for line, _, value in lines if line == name), 0)
+
+    def jobs(self, state: str) -> int:
+        """How many mails are `open` or `dead`. Raises OSError while nobody answers."""
+        try:
+            text = self.operations("/metrics").text
+        except httpx.TransportError as error:
+            raise ConnectionError from error
+        found = re.search(rf'^authsvc_jobs{{kind="mail",state="{state}"}} (\S+)$', text, re.MULTILINE)
+        assert found
+        return int(float(found[1]))
 
     @contextmanager
     def redis(self) -> Iterator[redis.Redis]:

@@ -1,6 +1,7 @@
 """Nothing that lies in Redis, in the database or in a log lets anyone in."""
 
 import base64
+import re
 import secrets
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -10,6 +11,7 @@ import redis
 from sqlalchemy import MetaData, create_engine, make_url, select
 
 from authsvc.core.crypto import SECRET_BYTES, SID_BYTES
+from tests.system import test_accounts as road
 from tests.system.browser import Browser, frame
 from tests.system.stack import Stack
 
@@ -104,3 +106,28 @@ def _secrets(tokens: list[str], *passwords: str) -> Iterator[bytes]:
         yield base64.urlsafe_b64decode(token)[SID_BYTES : SID_BYTES + SECRET_BYTES]
     for password in passwords:
         yield password.encode()
+
+
+@pytest.mark.promise("B7")
+async def test_what_a_mail_opens_lies_nowhere_but_in_the_mail(stack: Stack) -> None:
+    address, email = road.new_address(), stack.new_user()
+    async with Browser(stack) as browser:
+        await browser.post("/api/register", json={"email": address, "password": road.PASSWORD})
+        await browser.post("/api/password/forgot", json={"email": email})
+        opened = [road.link(stack, address, "/verify-email"), road.link(stack, email, "/password/reset")]
+        for each in opened:
+            assert (await browser.get(each)).status_code == 200
+        codes = [
+            code for to in (address, email) for code in re.findall(r"^ *(\d{6})$", stack.mails_to(to)[0], re.MULTILINE)
+        ]
+        await browser.post("/api/email/verify", json={"token": road.token(opened[0])})
+
+    with stack.redis() as client:
+        dumps = {"redis": dump_of_redis(client), "database": dump_of_database(stack.database_url)}
+    dumps["logs"] = stack.logs().encode()
+    assert len(codes) == 2
+    for name, dump in dumps.items():
+        for each in opened:
+            assert road.token(each).encode() not in dump, name
+        for code in codes:
+            assert not re.search(rb"(?<![\d.])" + code.encode() + rb"(?!\d)", dump), name
