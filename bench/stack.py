@@ -59,7 +59,8 @@ class Stack:
 
 @contextmanager
 def running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL  # each request has a line in the log
+    process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)
     try:
         yield process
     finally:

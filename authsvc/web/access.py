@@ -5,6 +5,7 @@ The line names the pattern of the path, never the path or the query: these may h
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from time import perf_counter
 from typing import Any
 
@@ -41,11 +42,16 @@ def note(environ: dict[str, Any], status: str, seconds: float) -> None:
     method, route = environ["REQUEST_METHOD"], _route(environ)
     if method not in KNOWN_METHODS:
         method = UNKNOWN
-    metrics.REQUESTS.labels(method, route, status).observe(seconds)
+    _child(method, route, status).observe(seconds)
     level = logging.DEBUG if route in QUIET and status < "500" else logging.INFO
     if log.isEnabledFor(level):
         fields = {"method": method, "route": route, "status": int(status), "ms": round(seconds * 1000, 1)}
         log.log(level, "answered", extra=fields)
+
+
+@cache
+def _child(method: str, route: str, status: str) -> Any:
+    return metrics.REQUESTS.labels(method, route, status)
 
 
 def _route(environ: dict[str, Any]) -> str:
