@@ -14,7 +14,7 @@ from itertools import chain, product
 from pathlib import Path
 
 WORDS = Path(__file__).with_name("common.txt")
-CHEAP = 5
+CHEAP = 4
 CHEAP_NUMBER = 3  # for digits alone: so many pieces are digits that a random number is soon made of a few
 WORD, SMALL_WORD, OWN_WORD, WALK = 2, 1, 1, 1
 LONGEST = 24  # characters; what is longer is on no list
