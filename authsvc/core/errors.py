@@ -8,6 +8,7 @@
     │   └── InvalidCredentials  the email or the password is wrong
     ├── EmailUnverified         the password is right, and the email is not yet confirmed
     ├── StepUpRequired          the login is too long ago for this; prove again who you are
+    ├── Forbidden               this is not for you, whatever you prove
     ├── CrossSite               a write that came from another site
     ├── NotFound                no such thing, or it is not yours
     ├── EmailTaken              an account with this email exists
@@ -85,6 +86,11 @@ class EmailUnverified(AuthsvcError):
 class StepUpRequired(AuthsvcError):
     code = "step_up_required"
     sentence = "For this, prove again that it is you."
+
+
+class Forbidden(AuthsvcError):
+    code = "forbidden"
+    sentence = "Your account may not do this."
 
 
 class CrossSite(AuthsvcError):

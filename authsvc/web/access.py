@@ -14,7 +14,7 @@ from authsvc.core import metrics, request_ids
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN = "other"  # whatever a stranger makes up
 # What machines and pages ask for all the time has a line only at level `debug`, unless it failed.
-QUIET = frozenset({"/api/session", "/healthz", "/readyz", "/static/<path:filename>"})
+QUIET = frozenset({"/forward-auth", "/api/session", "/healthz", "/readyz", "/static/<path:filename>"})
 
 log = logging.getLogger(__name__)
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Any]
@@ -55,7 +55,9 @@ def _child(method: str, route: str, status: str) -> Any:
 
 
 def _route(environ: dict[str, Any]) -> str:
-    """The pattern of the path: Werkzeug leaves its request in the environment, and there the rule that has matched."""
+    """The pattern of the path. Werkzeug leaves its request in the environment, and there the rule that has matched."""
+    if gate := environ.get("authsvc.route"):
+        return str(gate)
     request = environ.get("werkzeug.request")
     rule = request.url_rule if request is not None else None
     return rule.rule if rule is not None else UNKNOWN

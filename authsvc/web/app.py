@@ -7,6 +7,7 @@ from authsvc.services import Services
 from authsvc.web import accounts, errors, guards, languages, login, openapi, ops, pages, passwords, sessions, tasks
 from authsvc.web.access import Observed
 from authsvc.web.cookie import SessionInterface
+from authsvc.web.gate import Gate
 
 LARGEST_BODY = 64 * 1024
 
@@ -24,5 +25,5 @@ def create_app(services: Services) -> Flask:
     errors.install(app)
     for room in (login, sessions, accounts, passwords, tasks, openapi, pages, ops):
         app.register_blueprint(room.blueprint)
-    app.wsgi_app = Observed(app.wsgi_app, behind_proxy=bool(services.settings.trusted_proxies))  # type: ignore[method-assign]
+    app.wsgi_app = Observed(Gate(app.wsgi_app, services), behind_proxy=bool(services.settings.trusted_proxies))  # type: ignore[method-assign]
     return app

@@ -18,6 +18,7 @@ STATUS: dict[type[AuthsvcError], int] = {
     errors.TokenInvalid: 400,
     errors.EmailUnverified: 403,
     errors.StepUpRequired: 403,
+    errors.Forbidden: 403,
     errors.CrossSite: 403,
     errors.NotFound: 404,
     errors.EmailTaken: 409,

@@ -30,18 +30,19 @@ def parts(
         redis_url=f"unix://{redis_socket}", trusted_proxies=1, web_workers=2, web_threads=24,
         smtp_url=mail_server.url, mail_from="authsvc <login@example.org>", log_format="json",
     )  # fmt: skip
-    tls = _certificate(folder)
+    env["TMPDIR"] = str(folder)  # what those leave who are killed goes with it
+    tls = certificate(folder)
     redis_options = {"unix_socket_path": str(redis_socket)}
     stack = Stack(url, folder, env, database_url, redis_options, ops_ports, tls, mail_server=mail_server)
     redis_command = (redis_binary, "--port", "0", "--unixsocket", str(redis_socket), "--dir", str(folder), "--save", "")
-    site = _site(folder, port, ports["web"], ports["bridge"])
+    conf = site(folder, port, ports["web"], ports["bridge"])
     commands = {
         "redis": (redis_command, env),
         **{
             part: ((*CLI, part), {**env, "AUTHSVC_PORT": str(ports[part]), "AUTHSVC_OPS_PORT": str(ops_ports[part])})
             for part in PARTS
         },
-        "nginx": ((nginx_binary, "-p", str(folder), "-e", str(folder / "nginx.log"), "-c", str(site)), env),
+        "nginx": ((nginx_binary, "-p", str(folder), "-e", str(folder / "nginx.log"), "-c", str(conf)), env),
     }
     stack.told("migrate")
     with ExitStack() as started:
@@ -62,7 +63,7 @@ def _wait_for_the_bridge(stack: Stack) -> None:
     wait_for(there, seconds=20)
 
 
-def _certificate(folder: Path) -> ssl.SSLContext:
+def certificate(folder: Path) -> ssl.SSLContext:
     key, certificate = folder / "key.pem", folder / "certificate.pem"
     subprocess.run(
         ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
@@ -73,9 +74,10 @@ def _certificate(folder: Path) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(certificate))
 
 
-def _site(folder: Path, port: int, web_port: int, bridge_port: int) -> Path:
-    """deploy/nginx.conf with other ports and paths, in the smallest configuration around it."""
-    site = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text()
+def site(folder: Path, port: int, web_port: int, bridge_port: int, inside: str = "") -> Path:
+    """deploy/nginx.conf with other ports and paths, in the smallest configuration around it. `inside`: what else stands
+    in its server block."""
+    conf = (Path(__file__).parents[2] / "deploy" / "nginx.conf").read_text()
     for wanted, instead in {
         "127.0.0.1:8001": f"127.0.0.1:{web_port}",
         "127.0.0.1:8002": f"127.0.0.1:{bridge_port}",
@@ -87,13 +89,14 @@ def _site(folder: Path, port: int, web_port: int, bridge_port: int) -> Path:
         "/etc/ssl/login.example.org/privkey.pem": str(folder / "key.pem"),
         "/var/log/nginx/": f"{folder}/nginx-",
     }.items():
-        assert wanted in site
-        site = site.replace(wanted, instead)
+        assert wanted in conf
+        conf = conf.replace(wanted, instead)
+    conf = conf.rstrip().removesuffix("}") + inside + "}\n"
     bodies = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "".join(f"{each}_temp_path {folder}/{each};\n" for each in bodies)
     path = folder / "nginx.conf"
     user = "user root;\n" if os.geteuid() == 0 else ""
     path.write_text(
-        f"{user}daemon off;\npid {folder}/nginx.pid;\nworker_processes 1;\nevents {{}}\nhttp {{\n{temporary}{site}}}\n"
+        f"{user}daemon off;\npid {folder}/nginx.pid;\nworker_processes 1;\nevents {{}}\nhttp {{\n{temporary}{conf}}}\n"
     )
     return path

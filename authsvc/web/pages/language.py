@@ -8,7 +8,8 @@ from pydantic import Field
 from authsvc.web.body import Body, form_body
 from authsvc.web.guards import services, who
 from authsvc.web.languages import COOKIE
-from authsvc.web.pages.show import is_ours, see
+from authsvc.web.pages.show import see
+from authsvc.web.paths import is_ours
 
 blueprint = Blueprint("language", __name__)
 KEPT = 400 * 86400  # seconds; the longest that browsers keep a cookie

@@ -14,6 +14,7 @@ from authsvc.web import languages
 from authsvc.web.answers import rfc3339
 from authsvc.web.guards import services, who
 from authsvc.web.pages import words
+from authsvc.web.paths import is_ours
 
 LONGEST_FIELD = 2048
 DEAD_ENDS = ("/login", "/logout", "/reauthenticate")
@@ -59,15 +60,6 @@ def after(ending: Ending, path: str) -> Response:
 def local_path(wanted: str) -> str:
     """Where to go after the login: a path of ours, never another site."""
     return wanted if is_ours(wanted) and urlsplit(wanted).path not in DEAD_ENDS else "/account"
-
-
-def is_ours(path: str) -> bool:
-    """Whether a browser that is sent there stays with us."""
-    plain = all(" " < char < "\x7f" for char in path) and "\\" not in path
-    if not path.startswith("/") or path.startswith("//") or not plain:
-        return False
-    parts = urlsplit(path)
-    return not parts.scheme and not parts.netloc
 
 
 def here() -> str:
