@@ -32,6 +32,7 @@ def test_a_stranger_registers_with_the_keyboard_alone(person: Callable[..., Page
     keys.type(mailed.code(site.services, mailed.mails_to(site.services, NEW)[-1]).code)
     keys.press("Enter")
     expect(page.get_by_role("status")).to_contain_text("Your email is confirmed.")
+    expect(page.get_by_label("Email")).to_be_focused()
     keys.type(NEW)
     keys.press("Tab")
     keys.type(PASSWORD)

@@ -1,16 +1,17 @@
-"""One stack of each kind for all tests that leave it standing; a fresh `authsvc run` for those that kill things."""
+"""One stack of each kind for all tests that leave it standing; a fresh one for those that kill things."""
 
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.servers import Postgres, missing
-from tests.smtp import smtp_server
+from tests.smtp import SmtpServer, smtp_server
 from tests.system.parts import parts
 from tests.system.stack import Run, Stack
 
@@ -25,26 +26,43 @@ def _short_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def _run_stack(_short_folder: Path) -> Iterator[Stack]:
-    folder = _short_folder / "run"
-    folder.mkdir()
-    run = Run(folder)
-    try:
-        yield run.start()
-        assert "Traceback" not in run.logs()
-    finally:
-        run.end()
+    with _running(_short_folder / "run") as stack:
+        yield stack
+        assert "Traceback" not in stack.logs()
+
+
+@pytest.fixture(scope="session")
+def _run_smtp_stack(_short_folder: Path) -> Iterator[Stack]:
+    with smtp_server() as mails, _running(_short_folder / "smtp", mails) as stack:
+        yield stack
+        assert "Traceback" not in stack.logs()
 
 
 @pytest.fixture(scope="session")
 def _parts_stack(_short_folder: Path, postgres: Postgres) -> Iterator[Stack]:
-    folder = _short_folder / "parts"
+    with _apart(_short_folder / "parts", postgres) as stack:
+        yield stack
+        assert "Traceback" not in stack.logs()
+
+
+@contextmanager
+def _running(folder: Path, mails: SmtpServer | None = None) -> Iterator[Stack]:
+    folder.mkdir()
+    run = Run(folder, mail_server=mails)
+    try:
+        yield run.start()
+    finally:
+        run.end()
+
+
+@contextmanager
+def _apart(folder: Path, postgres: Postgres) -> Iterator[Stack]:
     folder.mkdir()
     redis_server, nginx, _ = installed("redis-server"), installed("nginx"), installed("openssl")
     name = postgres.create()
     try:
         with smtp_server() as mails, parts(folder, postgres.url(name), redis_server, nginx, mails) as stack:
             yield stack
-            assert "Traceback" not in stack.logs()
     finally:
         postgres.drop(name)
 
@@ -59,9 +77,24 @@ def installed(program: str) -> str:
 
 @pytest.fixture(params=["run", "parts"])
 def stack(request: pytest.FixtureRequest) -> Stack:
-    """The service, once as `authsvc run` and once as its parts behind nginx."""
+    """The service, once as `authsvc run` and once as its parts behind nginx. Tests may ask for `run_smtp` as well: the
+    former with a mail server of somebody else."""
     started: Stack = request.getfixturevalue(f"_{request.param}_stack")
     return started
+
+
+@pytest.fixture(params=["run_smtp", "parts"])
+def doomed(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """The two with a mail server, one of its own for each test, which may kill its parts."""
+    folder = Path(tempfile.mkdtemp(prefix="authsvc-"))
+    with ExitStack() as started:
+        started.callback(shutil.rmtree, folder)
+        if request.param == "parts":
+            stack = started.enter_context(_apart(folder / "parts", request.getfixturevalue("postgres")))
+        else:
+            stack = started.enter_context(_running(folder / "run", started.enter_context(smtp_server())))
+        started.callback(lambda: sys.stdout.write(stack.logs()))  # pytest shows it where a test has failed
+        yield stack
 
 
 @pytest.fixture

@@ -47,13 +47,19 @@ class Server:
 
     def __init__(self, command: tuple[str, ...], log: Path, env: dict[str, str] | None = None) -> None:
         self.log = log
-        with log.open("ab") as file:
+        self._command = command
+        self._env = env
+        self.start()
+
+    def start(self) -> None:
+        """Again, where it has ended."""
+        with self.log.open("ab") as file:
             self.process = subprocess.Popen(
-                (*AS_FROM_A_TERMINAL, *command),
+                (*AS_FROM_A_TERMINAL, *self._command),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env=env,
+                env=self._env,
                 start_new_session=True,
             )
 
@@ -104,6 +110,10 @@ class Stack:
     @property
     def cookie_name(self) -> str:
         return "__Host-session" if self.tls else "session"
+
+    def server_of(self, part: str) -> Server:
+        """That of a part which was started by itself."""
+        return next(server for server in self.servers if server.log.stem == part)
 
     def cli(self, *arguments: str, stdin: str = "", bound: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -220,10 +230,11 @@ PARTS = ("authsvc.cli run", "authsvc.cli worker", "valkey-server")  # what `auth
 
 
 class Run(Stack):
-    """`authsvc run` in a folder of its own, with everything embedded."""
+    """`authsvc run` in a folder of its own, with everything embedded; mails too, unless there is a server for them."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, *, mail_server: SmtpServer | None = None, **settings: object) -> None:
         self.instance = folder / "i"
+        settings |= {"smtp_url": mail_server.url} if mail_server else {}
         self.port, ops_port = free_port(), free_port()
         super().__init__(
             url=f"http://127.0.0.1:{self.port}",
@@ -232,6 +243,7 @@ class Run(Stack):
             database_url=f"sqlite:///{self.instance}/authsvc.sqlite3",
             redis_options={"unix_socket_path": str(self.instance / "valkey.sock")},
             ops_ports=dict.fromkeys(("web", "bridge", "worker"), ops_port),
+            mail_server=mail_server,
         )
 
     def start(self) -> "Run":
