@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from authsvc import migrations
+from authsvc.core.cluster import SyncCluster, SyncDoor, sync_door
 from authsvc.core.errors import RedisDown, StorageDown
 from authsvc.core.redis import UNKNOWN_RUN, SyncRedis
 from authsvc.core.settings import Settings
@@ -18,6 +19,7 @@ LATE = 10  # seconds that a fact may wait for its delivery
 SILENT = 15  # seconds without a sign of life after which a worker counts as gone
 STUCK = 60  # seconds that a job may wait for its first attempt while a worker is alive
 PROBE = "authsvc:doctor"
+CLUSTER_STATE, ALL_SLOTS = ("CLUSTER", "INFO"), b"cluster_slots_ok:16384"
 
 
 class Finding(NamedTuple):
@@ -47,7 +49,7 @@ class Storage:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.db = Database(settings.sql_url)
-        self.redis = SyncRedis(settings.hot_url)
+        self.redis = sync_door(settings.hot_url)
         store = Store(self.redis)
         self.outbox = Outbox(self.db, store)
         self.jobs = Jobs(self.db, store, settings)
@@ -87,7 +89,7 @@ def clock(db: Database) -> str:
     return "agrees with the database's"
 
 
-def hot(redis: SyncRedis) -> str:
+def hot(redis: SyncDoor) -> str:
     """A master, writable, whose INFO may be read."""
     try:
         run = redis.execute(("PING",)).run
@@ -97,6 +99,8 @@ def hot(redis: SyncRedis) -> str:
             f"Redis is not usable ({error.__cause__}). The service works on from SQL, and ends take up to 70 s. "
             "Start it, or set AUTHSVC_REDIS_URL."
         ) from None
+    if isinstance(redis, SyncCluster) and ALL_SLOTS not in redis.execute(CLUSTER_STATE).values[0]:
+        raise Wrong("The Redis Cluster has slots without a server. What belongs there goes on from SQL. Start it.")
     if run == UNKNOWN_RUN:
         raise Wrong("Redis forbids INFO, so a restored or failed-over server is not noticed at once. Allow INFO.")
     return "answers, is a master, and takes writes"

@@ -3,8 +3,8 @@
 import time
 from dataclasses import dataclass
 
+from authsvc.core.cluster import sync_door
 from authsvc.core.crypto import Keyring
-from authsvc.core.redis import SyncRedis
 from authsvc.core.settings import Settings
 from authsvc.core.store import Clock, Store
 from authsvc.db import Database
@@ -54,7 +54,7 @@ def build(settings: Settings, clock: Clock = time.time) -> Services:
     """Everything that web, workers and the command line call. Connects to nothing yet."""
     keyring = Keyring(settings.keys)
     db = Database(settings.sql_url)
-    store = Store(SyncRedis(settings.hot_url), clock)
+    store = Store(sync_door(settings.hot_url), clock)
     outbox, jobs, links = Outbox(db, store), Jobs(db, store, settings), Links(db, keyring)
     sessions = Sessions(db, store, outbox, jobs, settings)
     accounts = Accounts(db, sessions, outbox, jobs, store.clock)

@@ -5,15 +5,13 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
 from redis import RedisError
-from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from authsvc.core import events, request_ids
+from authsvc.core.cluster import AsyncDoor
+from authsvc.core.errors import RedisDown
 from bridge.hub import Hub
 
 TIMEOUT = 2.0  # seconds, to connect and to write
@@ -46,28 +44,23 @@ class Recent:
 class Broker:
     """`subscribed` is called after each new connection: what was published before it may have been missed."""
 
-    def __init__(self, url: str, hub: Hub, subscribed: Callable[[], None]) -> None:
-        self._redis: Any = Redis.from_url(
-            url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
-        )
+    def __init__(self, redis: AsyncDoor, hub: Hub, subscribed: Callable[[], None]) -> None:
+        self._redis = redis
         self._hub = hub
         self._subscribed = subscribed
         self._recent = Recent()
         self._pause = SHORTEST_PAUSE
 
     async def run(self) -> None:
-        try:
-            while True:
-                try:
-                    async with self._redis.pubsub() as pubsub:
-                        await self._listen(pubsub)
-                except (RedisError, OSError) as error:
-                    if self._pause == SHORTEST_PAUSE:  # once for each outage
-                        log.warning("the subscription was lost: %s", type(error).__name__)
-                await asyncio.sleep(self._pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
-                self._pause = min(self._pause * 2, LONGEST_PAUSE)
-        finally:
-            await self._redis.aclose()
+        while True:
+            try:
+                async with await self._redis.client(events.STREAM, TIMEOUT) as client, client.pubsub() as pubsub:
+                    await self._listen(pubsub)
+            except (RedisDown, RedisError, OSError) as error:
+                if self._pause == SHORTEST_PAUSE:  # once for each outage
+                    log.warning("the subscription was lost: %s", type(error).__name__)
+            await asyncio.sleep(self._pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+            self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
     async def _listen(self, pubsub: PubSub) -> None:
         await pubsub.subscribe(events.STREAM)

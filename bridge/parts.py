@@ -5,9 +5,9 @@ import time
 from dataclasses import dataclass
 
 from authsvc.core import events
+from authsvc.core.cluster import AsyncDoor, async_door
 from authsvc.core.crypto import Keyring, Token
 from authsvc.core.errors import RedisDown, StorageDown
-from authsvc.core.redis import AsyncRedis
 from authsvc.core.session import Session
 from authsvc.core.settings import Settings
 from authsvc.core.store import AsyncStore, Clock, Found, Loader
@@ -22,7 +22,7 @@ PATIENCE = 5.0  # seconds after which SQL counts as down
 class Parts:
     settings: Settings
     keyring: Keyring
-    redis: AsyncRedis
+    redis: AsyncDoor
     hub: Hub
     broker: Broker
     sweep: Sweep
@@ -40,7 +40,7 @@ class Parts:
 
 
 def build(settings: Settings, load: Loader, clock: Clock = time.time) -> Parts:
-    redis = AsyncRedis(settings.hot_url)
+    redis = async_door(settings.hot_url)
     store = AsyncStore(redis, clock)
 
     async def select(sid: str) -> Found:
@@ -55,5 +55,5 @@ def build(settings: Settings, load: Loader, clock: Clock = time.time) -> Parts:
 
     hub = Hub(check, settings.sockets_per_session, clock)
     sweep = Sweep(hub, check, clock)
-    broker = Broker(settings.hot_url, hub, subscribed=sweep.everything)
+    broker = Broker(redis, hub, subscribed=sweep.everything)
     return Parts(settings, Keyring(settings.keys), redis, hub, broker, sweep)

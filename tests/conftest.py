@@ -15,6 +15,7 @@ from authsvc.core.settings import Settings
 from authsvc.db import Database
 from authsvc.services import Services
 from tests import smtp
+from tests.redis_sets import Cluster, Sentinels
 from tests.servers import Postgres, Valkey, postgres_server
 from tests.smtp import SmtpServer
 
@@ -27,6 +28,20 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
     server = Valkey(tmp_path)
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def sentinels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sentinels]:
+    servers = Sentinels(tmp_path_factory.mktemp("sentinels"))
+    yield servers
+    servers.kill()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    servers = Cluster(tmp_path_factory.mktemp("cluster"))
+    yield servers
+    servers.kill()
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +103,8 @@ def smtp_server() -> Iterator[SmtpServer]:
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str, valkey: Valkey) -> Settings:
-    return make_settings(instance=tmp_path, database_url=database_url, redis_url=valkey.url)
+    queues = "" if valkey.url.startswith("unix:") else "redis://127.0.0.1"  # a set of servers needs one beside it
+    return make_settings(instance=tmp_path, database_url=database_url, redis_url=valkey.url, broker_url=queues)
 
 
 @pytest.fixture

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
 
 from authsvc import health
 from authsvc.core import events
+from authsvc.core.cluster import sync_door
 from authsvc.core.events import Fact
 from authsvc.core.settings import Settings
 from authsvc.domain import jobs
@@ -15,7 +17,8 @@ from authsvc.domain.outbox import record
 from authsvc.health import Storage, Wrong
 from authsvc.models import Job
 from authsvc.services import Services
-from tests.servers import Valkey
+from tests.redis_sets import Cluster, Sentinels
+from tests.servers import Valkey, wait_for
 
 MakeServices = Callable[..., Services]
 
@@ -86,6 +89,27 @@ def test_without_redis_nothing_is_said_of_workers(storage: Storage, services: Se
     valkey.kill()
     with pytest.raises(Wrong, match="Not to be known while Redis"):
         the_worker(storage)
+
+
+def test_a_cluster_and_the_master_of_sentinels_are_well(cluster: Cluster, sentinels: Sentinels) -> None:
+    for servers in (cluster, sentinels):
+        with closing(sync_door(servers.url)) as door:
+            assert health.hot(door) == "answers, is a master, and takes writes"
+
+
+def test_a_cluster_with_slots_that_nobody_has_is_said(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path)
+    probed = cluster.owner(health.PROBE)
+    lost = next(node for node in cluster.nodes[1:3] if node is not probed)  # without a replica
+    try:
+        with closing(sync_door(cluster.url)) as door:
+            health.hot(door)
+            lost.kill()
+            wait_for(lambda: health.ALL_SLOTS not in cluster.nodes[0].execute("CLUSTER", "INFO"), seconds=30)
+            with pytest.raises(Wrong, match="slots without a server"):
+                health.hot(door)
+    finally:
+        cluster.kill()
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "unix:///nowhere.sock"])

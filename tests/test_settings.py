@@ -114,6 +114,8 @@ def test_secrets_do_not_show_in_a_representation() -> None:
         ("public_url", "http://login.example.org"),
         ("trusted_origins", "https://app.example.org,app2.example.org"),
         ("redis_url", "localhost:6379"),
+        ("redis_url", "redis+sentinel://one:26379"),
+        ("broker_url", "redis+cluster://one:7000"),
         ("port", "0"),
         ("port", "http"),
         ("trusted_proxies", "-1"),
@@ -128,6 +130,13 @@ def test_a_value_that_cannot_work_is_refused_in_words_that_name_its_variable(
     words = refusal(monkeypatch, **{**good, variable: value})
 
     assert f"AUTHSVC_{variable.upper()}" in words
+
+
+@pytest.mark.parametrize("url", ["redis+cluster://one,two", "redis+sentinel://one,two/main"])
+def test_a_set_of_servers_needs_one_beside_it_for_the_queues(url: str) -> None:
+    with pytest.raises(Misconfigured, match="AUTHSVC_BROKER_URL"):
+        Settings.read(redis_url=url)
+    assert Settings.read(redis_url=url, broker_url="redis://queues/1").celery_url == "redis://queues/1"
 
 
 def test_plain_http_is_taken_when_the_operator_insists() -> None:

@@ -7,9 +7,11 @@ limit of ten (the common limiters count after the fact, or cannot take a count b
 import math
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from authsvc.core.redis import SyncRedis
+from authsvc.core.cluster import SyncDoor
+from authsvc.core.errors import RedisDown
 
 TAKE = """
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1] - ARGV[2])
@@ -48,7 +50,7 @@ class Full(Exception):
         self.retry_after = retry_after
 
 
-def take(redis: SyncRedis, wanted: Sequence[tuple[Limit, str]], now: float) -> list[Place]:
+def take(redis: SyncDoor, wanted: Sequence[tuple[Limit, str]], now: float) -> list[Place]:
     """Take a place under each limit for its subject, or none at all. Raises Full, or RedisDown."""
     places = [Place(limit.key(subject), secrets.token_hex(8)) for limit, subject in wanted]
     now_ms = int(now * 1000)
@@ -56,7 +58,12 @@ def take(redis: SyncRedis, wanted: Sequence[tuple[Limit, str]], now: float) -> l
         ("EVAL", TAKE, 1, place.key, now_ms, limit.seconds * 1000, limit.most, place.member)
         for place, (limit, _) in zip(places, wanted, strict=True)
     ]
-    oldest = redis.execute(*commands).values
+    try:
+        oldest = redis.execute(*commands).values
+    except RedisDown:  # one server of a Cluster is away, and places may be taken on others
+        with suppress(RedisDown):
+            give_back(redis, places)
+        raise
     waits = [
         float(first) / 1000 + limit.seconds - now
         for first, (limit, _) in zip(oldest, wanted, strict=True)
@@ -68,7 +75,7 @@ def take(redis: SyncRedis, wanted: Sequence[tuple[Limit, str]], now: float) -> l
     return places
 
 
-def give_back(redis: SyncRedis, places: Sequence[Place]) -> None:
+def give_back(redis: SyncDoor, places: Sequence[Place]) -> None:
     """Give back the places of an attempt that was not a failure. Raises RedisDown."""
     if places:
         redis.execute(*(("ZREM", place.key, place.member) for place in places))

@@ -1,4 +1,5 @@
-"""The two doors to Redis, sync and async: a bounded pool, one try of 250 ms, a breaker, and the run of each connection.
+"""The two doors to a Redis server, sync and async: a bounded pool, one try of 250 ms, a breaker, and the run of each
+connection. Where Sentinels say which server is the master, a new connection is made to the one that they name.
 
 The **run** names the life of a server: it changes when the server restarts or another is promoted. It is read once on
 each new connection and stays with it, so whoever gets an answer knows which run gave it.
@@ -12,20 +13,22 @@ import select
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
-from redis import RedisError
+from redis import Redis, RedisError
+from redis.asyncio import Redis as AsyncClient
 from redis.asyncio.connection import Connection as AsyncConnection
+from redis.asyncio.connection import ConnectionPool as AsyncPool
 from redis.asyncio.connection import parse_url as parse_async_url
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
-from redis.connection import Connection, parse_url
+from redis.connection import Connection, ConnectionPool, parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
+from authsvc.core import redis_url
 from authsvc.core.errors import RedisDown
 
 TIMEOUT = 0.25  # seconds, for a connection, for an answer, and for a place in the pool
@@ -33,6 +36,7 @@ POOL_SIZE = 64
 UNKNOWN_RUN = bytes(8)  # INFO is forbidden (a proxy, an ACL): copies are then believed for L on any run
 
 Command = tuple[Any, ...]
+WHO_IS_MASTER = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME")
 WHO_ARE_YOU: tuple[Command, ...] = (("INFO", "server"), ("INFO", "replication"))
 
 
@@ -86,28 +90,43 @@ class Breaker:
             self._closed_again = self._clock() + self.PAUSE
 
 
-def _maker(default: Any, parse: Any, url: str, **more: Any) -> Callable[[], Any]:
-    """What makes one connection of the kind and with the options that the URL names."""
-    options = parse(url)
-    kind = options.pop("connection_class", default)
-    timeouts = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
-    return partial(kind, **{**options, **timeouts, **more})
+class _Way:
+    """How connections to a server are made: the library's class for it, and its options."""
+
+    def __init__(self, default: Any, parse: Any, url: str, **more: Any) -> None:
+        options = parse(url)
+        self.kind = options.pop("connection_class", default)
+        self.options: dict[str, Any] = {**options, **more}
+
+    def connection(self, timeout: float = TIMEOUT, **more: Any) -> Any:
+        return self.kind(**{**self.options, "socket_timeout": timeout, "socket_connect_timeout": timeout, **more})
+
+    def at(self, address: Sequence[bytes]) -> dict[str, Any]:
+        """The options that lead to the address which a Sentinel has named."""
+        host, port = address
+        return {"host": host.decode(), "port": int(port)}
 
 
 class SyncRedis:
-    """Executes commands on one connection; any failure closes that connection and raises RedisDown."""
+    """Executes commands on one connection; any failure closes that connection and raises RedisDown. A replica may
+    answer only to whom asks it for nothing but its view of the Cluster (`replica_too`)."""
 
-    def __init__(self, url: str) -> None:
-        self._new = _maker(Connection, parse_url, url, retry=Retry(NoBackoff(), 0), redis_connect_func=self._on_connect)
+    def __init__(self, url: str, *, replica_too: bool = False) -> None:
+        self._replica_too = replica_too
+        where = redis_url.read(url)
+        once = Retry(NoBackoff(), 0)
+        self._way = _Way(Connection, parse_url, where.servers[0], retry=once)
+        self._sentinels = [_Way(Connection, parse_url, sentinel, retry=once) for sentinel in where.sentinels]
+        self._master = where.master
         self._idle: list[Any] = []  # the one used last is taken first; append and pop are atomic
         self._places = threading.BoundedSemaphore(POOL_SIZE)
         self._breaker = Breaker()
 
-    @staticmethod
-    def _on_connect(connection: Any) -> None:
+    def _on_connect(self, connection: Any) -> None:
         connection.on_connect()
         connection.send_packed_command(connection.pack_commands(WHO_ARE_YOU))
-        connection.authsvc_run = run_of([_answer(connection) for _ in WHO_ARE_YOU])
+        answers = [_answer(connection) for _ in WHO_ARE_YOU]
+        connection.authsvc_run = UNKNOWN_RUN if self._replica_too else run_of(answers)
         connection.authsvc_poll = select.poll()
         connection.authsvc_poll.register(connection._get_socket(), select.POLLIN)  # noqa: SLF001 - no other way to it
 
@@ -123,7 +142,7 @@ class SyncRedis:
 
     def _in_turn(self, commands: Sequence[Command]) -> Reply:
         if not self._places.acquire(timeout=TIMEOUT):
-            raise TimeoutError("every connection is in use")
+            raise RedisDown from TimeoutError("every connection is in use")
         try:
             return self._converse(self._take(), commands)
         finally:
@@ -150,9 +169,35 @@ class SyncRedis:
             if not connection.authsvc_poll.poll(0):
                 return connection
             connection.disconnect()
-        connection = self._new()
+        connection = self._way.connection(redis_connect_func=self._on_connect, **self._address())
         connection.connect()
         return connection
+
+    def _address(self) -> dict[str, Any]:
+        """Where the master is, if that is for Sentinels to say. Whoever answered last is asked first."""
+        for sentinel in self._sentinels:
+            connection = sentinel.connection(TIMEOUT / len(self._sentinels))
+            try:
+                connection.connect()
+                connection.send_command(*WHO_IS_MASTER, self._master)
+                address = connection.read_response()
+            except (RedisError, OSError):
+                continue
+            finally:
+                connection.disconnect()
+            if address:
+                self._sentinels = [sentinel, *(each for each in self._sentinels if each is not sentinel)]
+                return self._way.at(address)
+        if self._sentinels:
+            raise RedisConnectionError("no Sentinel names the master")
+        return {}
+
+    def client(self, channel: str, timeout: float) -> Redis:  # noqa: ARG002 - in a Cluster the channel decides
+        """A client of the library's, on the server that the messages of a channel go to. Waits are `timeout` seconds.
+        Raises RedisError or OSError if that cannot be known."""
+        waits = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        options = {**self._way.options, **self._address(), **waits}
+        return Redis.from_pool(ConnectionPool(connection_class=self._way.kind, **options))
 
     def close(self) -> None:
         while self._idle:
@@ -169,19 +214,22 @@ def _answer(connection: Any) -> Any:
 class AsyncRedis:
     """The async twin of SyncRedis. A cancelled call closes its connection: the answer on it is nobody's."""
 
-    def __init__(self, url: str) -> None:
-        self._new = _maker(
-            AsyncConnection, parse_async_url, url, retry=AsyncRetry(NoBackoff(), 0), redis_connect_func=self._on_connect
-        )
+    def __init__(self, url: str, *, replica_too: bool = False) -> None:
+        self._replica_too = replica_too
+        where = redis_url.read(url)
+        once = AsyncRetry(NoBackoff(), 0)
+        self._way = _Way(AsyncConnection, parse_async_url, where.servers[0], retry=once)
+        self._sentinels = [_Way(AsyncConnection, parse_async_url, sentinel, retry=once) for sentinel in where.sentinels]
+        self._master = where.master
         self._idle: list[Any] = []
         self._places = asyncio.BoundedSemaphore(POOL_SIZE)
         self._breaker = Breaker()
 
-    @staticmethod
-    async def _on_connect(connection: Any) -> None:
+    async def _on_connect(self, connection: Any) -> None:
         await connection.on_connect()
         await connection.send_packed_command(connection.pack_commands(WHO_ARE_YOU), check_health=False)
-        connection.authsvc_run = run_of([await _async_answer(connection) for _ in WHO_ARE_YOU])
+        answers = [await _async_answer(connection) for _ in WHO_ARE_YOU]
+        connection.authsvc_run = UNKNOWN_RUN if self._replica_too else run_of(answers)
 
     async def execute(self, *commands: Command) -> Reply:
         self._breaker.check()
@@ -194,8 +242,11 @@ class AsyncRedis:
         return reply
 
     async def _in_turn(self, commands: Sequence[Command]) -> Reply:
-        async with asyncio.timeout(TIMEOUT):
-            await self._places.acquire()
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise RedisDown from error
         try:
             return await self._converse(await self._take(), commands)
         finally:
@@ -217,13 +268,36 @@ class AsyncRedis:
             if not _is_closed(connection):
                 return connection
             await connection.disconnect(nowait=True)
-        connection = self._new()
+        connection = self._way.connection(redis_connect_func=self._on_connect, **await self._address())
         try:
             await connection.connect()
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
         return connection
+
+    async def _address(self) -> dict[str, Any]:
+        for sentinel in self._sentinels:
+            connection = sentinel.connection(TIMEOUT / len(self._sentinels))
+            try:
+                await connection.connect()
+                await connection.send_command(*WHO_IS_MASTER, self._master)
+                address = await connection.read_response()
+            except (RedisError, OSError):
+                continue
+            finally:
+                await connection.disconnect(nowait=True)
+            if address:
+                self._sentinels = [sentinel, *(each for each in self._sentinels if each is not sentinel)]
+                return self._way.at(address)
+        if self._sentinels:
+            raise RedisConnectionError("no Sentinel names the master")
+        return {}
+
+    async def client(self, channel: str, timeout: float) -> AsyncClient:  # noqa: ARG002, ASYNC109 - of the client's waits
+        waits = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
+        options = {**self._way.options, **await self._address(), **waits}
+        return AsyncClient.from_pool(AsyncPool(connection_class=self._way.kind, **options))
 
     async def close(self) -> None:
         while self._idle:

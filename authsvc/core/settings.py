@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from authsvc.core import redis_url
 from authsvc.core.errors import Misconfigured
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -44,7 +45,9 @@ class Settings(BaseSettings):
     """`postgresql://user:password@host/name`, or `sqlite:///path`. Default: `instance/authsvc.sqlite3`."""
 
     redis_url: str = ""
-    """`redis://host:port/0`, `rediss://...` or `unix:///path`. Default: the Valkey of `authsvc run`."""
+    """One server: `redis://user:password@host:port/0`, `rediss://...` or `unix:///path`; or the master that Sentinels
+    name: `redis+sentinel://user:password@host:port,host:port/master-name/0?sentinel_password=...`; or a Cluster:
+    `redis+cluster://user:password@host:port,host:port`; `rediss+...` with TLS. Default: the Valkey of `authsvc run`."""
 
     broker_url: SecretStr = SecretStr("")
     """Where Celery's queues are: `redis://`, `rediss://` or `unix:///path`, a single server. Default: `redis_url`."""
@@ -175,14 +178,15 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _known_scheme(cls, url: str) -> str:
-        if url and urlsplit(url).scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
+        if url:
+            redis_url.read(url)
         return url
 
     @field_validator("broker_url")
     @classmethod
     def _single_server(cls, url: SecretStr) -> SecretStr:
-        cls._known_scheme(url.get_secret_value())  # Celery takes a Cluster for a single server, and loses half of it
+        if url.get_secret_value() and urlsplit(url.get_secret_value()).scheme not in redis_url.SINGLE:
+            raise ValueError("must be a single server: redis://, rediss:// or unix:///path")
         return url
 
     @field_validator("smtp_url")
@@ -199,6 +203,14 @@ class Settings(BaseSettings):
         if sender and ("@" not in parseaddr(sender)[1] or not sender.isprintable()):
             raise ValueError("must be an address, or a name and an address such as Example <login@example.org>")
         return sender
+
+    @model_validator(mode="after")
+    def _celery_needs_one_server(self) -> Self:
+        if self.redis_url and not self.broker_url.get_secret_value():
+            where = redis_url.read(self.redis_url)
+            if where.cluster or where.sentinels:  # Celery takes a Cluster for a single server, and loses half of it
+                raise ValueError("AUTHSVC_REDIS_URL is a set of servers: name one for the queues in AUTHSVC_BROKER_URL")
+        return self
 
     @model_validator(mode="after")
     def _cookie_needs_https(self) -> Self:

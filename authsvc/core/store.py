@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from authsvc.core import events
+from authsvc.core.cluster import AsyncDoor, SyncDoor
 from authsvc.core.crypto import Token, equal
 from authsvc.core.errors import RedisDown, StorageDown, Unavailable
-from authsvc.core.redis import AsyncRedis, Command, Reply, SyncRedis
+from authsvc.core.redis import Command, Reply
 from authsvc.core.session import Copy, Session, alive, decode, encode
 
 L = 10_000  # ms for which a copy is believed
@@ -224,7 +225,7 @@ def _messages(facts: Sequence[events.Fact]) -> Iterator[Command]:
 class Store:
     """The sync door: web, workers and the command line."""
 
-    def __init__(self, redis: SyncRedis, clock: Clock = time.time) -> None:
+    def __init__(self, redis: SyncDoor, clock: Clock = time.time) -> None:
         self.redis = redis
         self.clock = clock
 
@@ -249,7 +250,7 @@ class Store:
 class AsyncStore:
     """The async door: the bridge. Its statements are calls that return awaitables."""
 
-    def __init__(self, redis: AsyncRedis, clock: Clock = time.time) -> None:
+    def __init__(self, redis: AsyncDoor, clock: Clock = time.time) -> None:
         self.redis = redis
         self.clock = clock
 

@@ -10,10 +10,9 @@ from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
-from redis import Redis, RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis import RedisError
 
+from authsvc.core.cluster import SyncDoor
 from authsvc.core.errors import RedisDown, StorageDown
 from authsvc.domain.jobs import BATCH, KINDS, QUEUES, WAKE, Jobs
 from authsvc.domain.outbox import Outbox
@@ -55,7 +54,7 @@ class Relay:
             self._services.jobs.signed_off(self._name)
 
     def _run(self) -> None:
-        with closing(Bell(self._services.settings.hot_url)) as bell:
+        with closing(Bell(self._services.store.redis)) as bell:
             while not self._stopping.is_set():
                 with self._working:
                     before, self._trouble = self._trouble, self.sweep()
@@ -112,22 +111,28 @@ def depths(app: Celery) -> dict[str, int]:
 class Bell:
     """Hears when somebody wakes the relay (Jobs.wake)."""
 
-    def __init__(self, url: str) -> None:
-        once = Retry(NoBackoff(), 0)
-        self._redis = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=once)
-        self._pubsub: Any = self._redis.pubsub()  # type: ignore[no-untyped-call]
+    def __init__(self, redis: SyncDoor) -> None:
+        self._redis = redis
+        self._client: Any = None
+        self._pubsub: Any = None
 
     def wait(self, seconds: float) -> None:
         """Until it rings, or for so many seconds."""
         try:
-            if not self._pubsub.subscribed:
+            if self._client is None:
+                self._client = self._redis.client(WAKE, TIMEOUT)
+                self._pubsub = self._client.pubsub()
                 self._pubsub.subscribe(WAKE)
             if self._pubsub.get_message(timeout=seconds):
                 while self._pubsub.get_message():  # those that rang meanwhile are heard as one
                     pass
-        except (RedisError, OSError):
+        except (RedisDown, RedisError, OSError):
+            self.close()
             time.sleep(seconds)
 
     def close(self) -> None:
-        self._pubsub.close()
-        self._redis.close()
+        if self._client is not None:
+            if self._pubsub is not None:
+                self._pubsub.close()
+            self._client.close()
+        self._client = self._pubsub = None

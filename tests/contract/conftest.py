@@ -10,9 +10,29 @@ from authsvc.core import store
 from authsvc.core.crypto import Token
 from authsvc.core.settings import Settings
 from tests.contract.schedule import AsyncProcess, Clock, Process
+from tests.redis_sets import Cluster, Sentinels
 from tests.servers import Valkey
 
 Reader = Process | AsyncProcess
+
+every_store = pytest.mark.parametrize(  # one server with each database, Sentinels, a Cluster
+    ("database_url", "valkey"),
+    [("sqlite", "single"), ("postgresql", "single"), ("sqlite", "sentinels"), ("sqlite", "cluster")],
+    indirect=True,
+)
+
+
+@pytest.fixture
+def valkey(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Valkey | Sentinels | Cluster]:
+    kind = getattr(request, "param", "single")
+    if kind != "single":
+        shared = request.getfixturevalue(kind)
+        shared.wipe()
+        yield shared
+        return
+    server = Valkey(tmp_path)
+    yield server
+    server.kill()
 
 
 @pytest.fixture

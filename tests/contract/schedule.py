@@ -13,9 +13,9 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 from sqlalchemy.orm import Session as Sql
 
+from authsvc.core.cluster import AsyncDoor, SyncDoor, async_door, sync_door
 from authsvc.core.crypto import Token
 from authsvc.core.errors import RedisDown, StorageDown
-from authsvc.core.redis import AsyncRedis, SyncRedis
 from authsvc.core.session import Session
 from authsvc.core.settings import Settings
 from authsvc.core.store import Ask, AsyncStore, Found, Statement, Store
@@ -118,7 +118,7 @@ def _stop_at(point: str) -> None:
 
 
 class _SteppedStore(Store):
-    def __init__(self, redis: SyncRedis, clock: Callable[[], float], faults: Faults) -> None:
+    def __init__(self, redis: SyncDoor, clock: Callable[[], float], faults: Faults) -> None:
         super().__init__(redis, clock)
         self._faults = faults
 
@@ -161,7 +161,7 @@ class Process(Faults):
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         super().__init__()
         self.db = _SteppedDatabase(settings.sql_url, self)
-        self.store = _SteppedStore(SyncRedis(settings.hot_url), clock, self)
+        self.store = _SteppedStore(sync_door(settings.hot_url), clock, self)
         self.outbox = Outbox(self.db, self.store)
         jobs = Jobs(self.db, self.store, settings)
         self.sessions = Sessions(self.db, self.store, self.outbox, jobs, settings)
@@ -188,7 +188,7 @@ class Process(Faults):
     def move_to(self, server: Valkey) -> None:
         """From now on this process takes that server for the master."""
         self.store.redis.close()
-        self.store.redis = SyncRedis(server.url)
+        self.store.redis = sync_door(server.url)
 
     def close(self) -> None:
         self.store.redis.close()
@@ -267,7 +267,7 @@ async def _async_stop_at(point: str) -> None:
 
 
 class _SteppedAsyncStore(AsyncStore):
-    def __init__(self, redis: AsyncRedis, clock: Callable[[], float], faults: Faults) -> None:
+    def __init__(self, redis: AsyncDoor, clock: Callable[[], float], faults: Faults) -> None:
         super().__init__(redis, clock)
         self._faults = faults
 
@@ -288,7 +288,7 @@ class AsyncProcess(Faults):
         self._settings = settings
         self._runner = asyncio.Runner()
         self.db = AsyncDatabase(settings.sql_url)
-        self.store = _SteppedAsyncStore(AsyncRedis(settings.hot_url), clock, self)
+        self.store = _SteppedAsyncStore(async_door(settings.hot_url), clock, self)
 
     def begin_load(self, token: Token) -> AsyncTask:
         return AsyncTask(self._runner.get_loop(), self._load(token))
@@ -303,7 +303,7 @@ class AsyncProcess(Faults):
 
     def move_to(self, server: Valkey) -> None:
         self._runner.run(self.store.redis.close())
-        self.store.redis = AsyncRedis(server.url)
+        self.store.redis = async_door(server.url)
 
     def close(self) -> None:
         self._runner.run(self.store.redis.close())

@@ -10,11 +10,13 @@ from authsvc.core.crypto import Token, new_token
 from authsvc.core.errors import InvalidCredentials, NotFound, StorageDown
 from authsvc.domain.sessions import Ending
 from authsvc.models import Event
-from tests.contract.conftest import Reader, forget, value_of
+from tests.contract.conftest import Reader, every_store, forget, value_of
 from tests.contract.schedule import Clock, Process
 from tests.servers import Valkey
 
 pytestmark = pytest.mark.promise("R1")
+
+pytestmark = every_store
 
 
 def facts(process: Process, name: str = events.SESSION_ENDED) -> int:

@@ -35,6 +35,21 @@ def goes_on_from_sql(web: Process, reader: Reader, token: Token) -> Session:
 
 
 @pytest.mark.promise("L2")
+def test_redis_restarted_empty(web: Process, reader: Reader, token: Token, valkey: Valkey) -> None:
+    """No user pays for a restart of Redis, and no logout after it is answered with 202, though connections have died
+    with the server."""
+    session = reader.load(token)
+    web.load(token)
+    valkey.restart()
+
+    assert reader.load(token) == session
+    copy = decode(value_of(valkey, token) or b"")
+    assert copy
+    assert copy.session == session
+    assert web.sessions.logout(token).final_by is None
+
+
+@pytest.mark.promise("L2")
 @pytest.mark.promise("R6")
 def test_redis_killed(web: Process, reader: Reader, token: Token, valkey: Valkey) -> None:
     reader.load(token)

@@ -3,12 +3,14 @@
 import secrets
 import threading
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 
+from authsvc.core.cluster import SyncCluster
 from authsvc.core.errors import RedisDown
 from authsvc.core.limits import Full, Limit, Place, give_back, take
-from authsvc.core.redis import SyncRedis
+from authsvc.core.redis import Command, Reply, SyncRedis
 from tests.servers import Valkey
 
 pytestmark = pytest.mark.promise("B4")
@@ -117,6 +119,20 @@ def test_a_window_leaves_redis_when_it_is_over(redis: SyncRedis) -> None:
     place = take(redis, [(limit(3, 60), "anna")], NOW)[0]
 
     assert 0 < redis.execute(("PTTL", place.key)).values[0] <= 60_000
+
+
+def test_an_attempt_that_one_server_of_a_set_did_not_hear_of_leaves_no_place_on_the_others(redis: SyncRedis) -> None:
+    class OneIsAway:
+        """What the others execute is done; then the failure is told (core/cluster.py)."""
+
+        def execute(self, *commands: Command) -> Reply:
+            redis.execute(*commands)
+            raise RedisDown
+
+    rule, door = limit(), cast("SyncCluster", OneIsAway())
+    with pytest.raises(RedisDown):
+        take(door, [(rule, "anna")], NOW)
+    assert redis.execute(("ZCARD", rule.key("anna"))).values == [0]
 
 
 def test_without_redis_it_says_so(redis: SyncRedis, valkey: Valkey) -> None:
