@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: help run test check bench lock
+.PHONY: help run test check bench nemesis lock
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ check: .venv/ok  ## style, types, floors
 
 bench: .venv/ok  ## the figures of docs/performance.md, measured here
 	$(BIN)/python -m bench $(ARGS)
+
+SECONDS ?= 600
+nemesis: .venv/ok ## faults among clients at work, SECONDS=600 SEED=n, and a checker of what they were told
+	$(BIN)/python -m tests.faults.nemesis --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lock:            ## requirements.lock anew, from pyproject.toml
 	uv pip compile pyproject.toml --extra service --extra dev --universal --python-version 3.11 \

@@ -5,7 +5,6 @@ The processes leave their figures in a folder; what only SQL and Redis know is a
 
 from collections.abc import Iterable
 from contextlib import closing, suppress
-from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from prometheus_client.registry import Collector
 from authsvc import health, mailbox
 from authsvc.core.errors import RedisDown, StorageDown
 from authsvc.core.settings import Settings
+from authsvc.core.times import rfc3339
 from authsvc.domain.jobs import KINDS, QUEUES
 from authsvc.health import Storage
 
@@ -71,7 +71,7 @@ def create_app(settings: Settings, figures: Path, mails: Path | None) -> Flask:
 
 
 def add_mailbox(app: Flask, mails: Path) -> None:
-    app.add_template_filter(when)
+    app.add_template_filter(rfc3339, "when")
 
     @app.get("/dev/mailbox")
     def for_people() -> str:
@@ -84,11 +84,7 @@ def add_mailbox(app: Flask, mails: Path) -> None:
 
 def shown(mail: mailbox.Received) -> dict[str, str]:
     fields = ("id", "to", "subject", "text", "html")
-    return {**{name: getattr(mail, name) for name in fields}, "received": when(mail.at)}
-
-
-def when(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {**{name: getattr(mail, name) for name in fields}, "received": rfc3339(mail.at)}
 
 
 def forget_gauges_of_the_dead(figures: Path) -> None:

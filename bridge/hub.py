@@ -5,13 +5,15 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from authsvc.core.crypto import Token
 from authsvc.core.errors import RateLimited, Unauthenticated
-from authsvc.core.events import Fact
+from authsvc.core.events import SESSION_EXPIRING, Fact
 from authsvc.core.session import Session, expires, idle_expires
 from authsvc.core.store import Clock
+from authsvc.core.times import rfc3339
 from bridge.connection import Connection
-from bridge.protocol import Close, event
+from bridge.protocol import Close, Event, event
 
 CHECK_EVERY = 30  # seconds
+WARNING = 60  # seconds before a session runs out, in which its connections are told
 NEVER = float("inf")
 
 Check = Callable[[Token], Awaitable[Session | None]]  # raises Unavailable when nobody can tell
@@ -19,9 +21,9 @@ Check = Callable[[Token], Awaitable[Session | None]]  # raises Unavailable when 
 
 class Room:
     """The connections of one session; its user and end as last loaded, when it is due to be loaded again, and by when
-    that must have worked."""
+    that must have worked; and what its connections were told of its running out."""
 
-    __slots__ = ("connections", "deadline", "due", "ends", "queued", "sid", "user")
+    __slots__ = ("connections", "deadline", "due", "ends", "queued", "sid", "user", "warned", "warning")
 
     def __init__(self, sid: str) -> None:
         self.sid = sid
@@ -30,6 +32,8 @@ class Room:
         self.ends: float = NEVER
         self.due = self.deadline = NEVER
         self.queued = False
+        self.warned = 0
+        self.warning: Event | None = None
 
     def tokens(self) -> set[Token]:
         """One, unless the session's token was changed while connections were open."""
@@ -45,7 +49,21 @@ class Room:
         """It was alive at `now`. The next check comes a little earlier for some than for others."""
         self.user, self.ends, self.deadline = session.user, expires(session), NEVER
         soon = now + CHECK_EVERY * random.uniform(0.8, 1)  # noqa: S311 - no secret
-        self.due = min(soon, idle_expires(session))
+        runs_out = min(self.ends, idle_expires(session))
+        warn_at = runs_out - WARNING
+        self.due = min(soon, runs_out if now >= warn_at else warn_at)
+        if now < warn_at:
+            self.warning = None
+        elif self.warned != runs_out:
+            self._warn(session, runs_out, now)
+
+    def _warn(self, session: Session, runs_out: int, now: float) -> None:
+        """Once for each time at which it would run out: use puts off an idle one, and nothing the other."""
+        self.warned = runs_out
+        why = {"expires": rfc3339(runs_out), "reason": "absolute" if runs_out == self.ends else "idle"}
+        self.warning = event(Fact(SESSION_EXPIRING, session.user, int(now), session.sid, why))
+        for connection in self.connections:
+            connection.deliver(self.warning)
 
 
 class Hub:
@@ -68,7 +86,10 @@ class Hub:
         except BaseException:
             self.leave(connection)
             raise
+        told = room.warning
         room.found(session, now)
+        if told and room.warning is told:  # the others heard of it before this one came
+            connection.deliver(told)
         self._users.setdefault(session.user, set()).add(room)
         return session
 

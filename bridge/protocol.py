@@ -4,12 +4,12 @@ A frame is a text of one JSON object with a `type`. A stream (`/events`) carries
 """
 
 import json
-from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 from authsvc.core.errors import AuthsvcError, BadRequest, CrossSite, RateLimited, Unauthenticated, Unavailable
 from authsvc.core.events import Fact
+from authsvc.core.times import rfc3339
 
 SUBPROTOCOL = "authsvc.v1"
 FRAME_LIMIT = 16 * 1024  # bytes of a client's message
@@ -59,7 +59,7 @@ class Event(NamedTuple):
 
 def event(fact: Fact) -> Event:
     """`data` is the fact's own, with the time as `at` and the session it is about, if any, as `sid`."""
-    data = {**fact.data, "at": datetime.fromtimestamp(fact.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    data = {**fact.data, "at": rfc3339(fact.at)}
     if fact.sid:
         data["sid"] = fact.sid
     event_id = "" if fact.id is None else str(fact.id)

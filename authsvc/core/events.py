@@ -11,6 +11,7 @@ from authsvc.core import request_ids
 
 SESSION_STARTED = "session.started"
 SESSION_ENDED = "session.ended"
+SESSION_EXPIRING = "session.expiring"  # told live by whoever holds its connections, and kept nowhere
 ACCOUNT_CHANGED = "account.changed"
 ROLES_CHANGED = "roles.changed"
 USER_CREATED = "user.created"

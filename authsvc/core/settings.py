@@ -146,6 +146,9 @@ class Settings(BaseSettings):
     heartbeat: int = Field(15, ge=1, le=60)
     """Seconds between two heartbeats of the bridge on a quiet socket or stream."""
 
+    sessions_per_user: int = Field(0, ge=0)
+    """Sessions that a user may have at once: a login beyond them ends the oldest. 0: as many as they like."""
+
     sockets_per_session: int = Field(32, ge=1)
     """Sockets and streams that one session may hold open in one bridge process."""
 

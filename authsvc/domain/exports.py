@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from authsvc.core.errors import NotFound
 from authsvc.core.events import Fact
 from authsvc.core.settings import DAY
 from authsvc.core.store import Clock
+from authsvc.core.times import rfc3339
 from authsvc.db import Database
 from authsvc.domain import jobs
 from authsvc.domain.jobs import EXPORT, Job, Jobs
@@ -113,4 +113,4 @@ def _readable(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Times as RFC 3339."""
     for name, value in row.items():
         is_time = isinstance(value, int) and (name == "at" or name.endswith("_at"))
-        yield name, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(value)) if is_time else value
+        yield name, rfc3339(value) if is_time else value

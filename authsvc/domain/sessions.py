@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Update, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, Update, bindparam, func, insert, not_, select, update
 from sqlalchemy.orm import Session as Sql
 
 from authsvc.core import events, store
@@ -169,6 +169,7 @@ class Sessions:
             started = {"ip": origin.ip, "device": origin.device}
             record(sql, [Fact(events.SESSION_STARTED, user_id, now, token.sid, started)], ip=origin.ip)
             replaced = self._end(sql, Row_.sid == replacing.sid, Row_.hash == replacing.hash) if replacing else []
+            replaced += self._end_oldest(sql, user_id, now)
             mailed = self._tell_owner(sql, user, user_id, token.sid, origin, known_device=known_device)
         self._outbox.deliver(replaced)  # the start itself is left to the relay: nothing waits for it
         if mailed:
@@ -178,6 +179,16 @@ class Sessions:
             idle, absolute, origin.device, {}, 0,
         )  # fmt: skip
         return session, token
+
+    def _end_oldest(self, sql: Sql, user_id: str, now: int) -> list[Fact]:
+        """End what the user has beyond the limit. Their row is locked: of two logins at once both are counted."""
+        most = self._settings.sessions_per_user
+        if not most:
+            return []
+        alive = (Row_.user_id == user_id, Row_.ended_at.is_(None), not_(self._expired(now)))
+        newest = select(Row_.sid).where(*alive).order_by(Row_.created_at.desc(), Row_.seen_at.desc(), Row_.sid)
+        beyond = sql.scalars(newest.offset(most)).all()
+        return self._end(sql, Row_.sid.in_(beyond)) if beyond else []
 
     def _tell_owner(self, sql: Sql, user: Any, user_id: str, sid: str, origin: Origin, *, known_device: bool) -> bool:
         now = int(self._store.clock())

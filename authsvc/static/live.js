@@ -1,7 +1,7 @@
 // What forms cannot do by themselves: lists that follow what happens elsewhere, a progress bar, a word on a password.
 // Every page works without this file.
 
-const FACTS = ["session.started", "session.ended", "account.changed", "roles.changed", "task.changed"];
+const FACTS = ["session.started", "session.ended", "session.expiring", "account.changed", "roles.changed", "task.changed"];
 const AGAIN = 5000; // milliseconds until a stream that was refused is tried again
 
 // -- live pages -----------------------------------------------------------------------------------------------------
@@ -17,6 +17,7 @@ function tell(name, data) {
 
 function hear(name, data) {
   if (name === "gone") leave();
+  else if (name === "session.expiring") expiring(data.reason);
   else if (name === "task.changed" && data.state === "running") progress(data);
   else refresh();
 }
@@ -59,7 +60,15 @@ function refresh() {
   }, 30);
 }
 
+// A refresh would be use, and an idle session would never end: it is for the person to stay.
+function expiring(reason) {
+  const notice = document.getElementById("expiring");
+  for (const words of notice.children) words.hidden = words.dataset.reason !== reason;
+  notice.hidden = false;
+}
+
 function renew(fresh) {
+  document.getElementById("expiring").hidden = true;
   let changed = false;
   for (const part of document.querySelectorAll("[data-live]")) {
     const other = fresh.getElementById(part.id);

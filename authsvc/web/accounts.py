@@ -2,8 +2,9 @@
 
 from flask import Blueprint, Response
 
+from authsvc.core.times import rfc3339
 from authsvc.domain.sessions import Ending
-from authsvc.web.answers import MailSent, ResetAllowed, TaskStarted, ended, rfc3339
+from authsvc.web.answers import MailSent, ResetAllowed, TaskStarted, ended
 from authsvc.web.body import (
     ChangePasswordBody,
     EmailBody,

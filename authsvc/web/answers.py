@@ -1,6 +1,5 @@
 """Shapes of answers, also those that several views share. openapi.py describes them from here."""
 
-import time
 from typing import Literal, NotRequired
 
 from flask import Response, jsonify
@@ -8,6 +7,7 @@ from typing_extensions import TypedDict  # pydantic asks for this one before Pyt
 
 from authsvc.core import session as rules
 from authsvc.core.session import Session
+from authsvc.core.times import rfc3339
 from authsvc.domain.jobs import State
 from authsvc.domain.sessions import Ending, Listed
 
@@ -98,10 +98,6 @@ class EndingSoon(TypedDict):
     status: Literal["ending"]
     final_by: str
     ended: NotRequired[int]
-
-
-def rfc3339(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def whoami(session: Session) -> Whoami:

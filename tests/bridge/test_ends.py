@@ -8,6 +8,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from authsvc.core.crypto import Token
+from authsvc.core.times import rfc3339
 from authsvc.models import Session
 from authsvc.services import Services
 from tests.bridge.conftest import Bridge, Person, closed, greeted, receive
@@ -92,7 +93,7 @@ async def told_and_closed(socket: ClientConnection) -> int | None:
         return end.rcvd and end.rcvd.code
 
 
-@pytest.mark.parametrize(("lifetime", "later"), [({"idle": 8 * 3600}, 8 * 3600 + 1), ({"absolute": 60}, 61)])
+@pytest.mark.parametrize(("lifetime", "later"), [({"idle": 8 * 3600}, 8 * 3600 + 1), ({"absolute": 3600}, 3601)])
 async def test_a_session_that_runs_out_ends_its_connections(
     start_bridge: Callable[..., Bridge], anna: Person, lifetime: dict[str, int], later: int
 ) -> None:
@@ -103,6 +104,46 @@ async def test_a_session_that_runs_out_ends_its_connections(
         bridge.clock.ahead = later
         assert await closed(socket) == 4401
         assert await stream.rest() == [ENDED]
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "reason"), [({"idle": 3600}, "idle"), ({"idle": 7200, "absolute": 3600}, "absolute")]
+)
+async def test_a_minute_before_it_runs_out_a_session_is_told_so_once(
+    start_bridge: Callable[..., Bridge], anna: Person, services: Services, lifetime: dict[str, int], reason: str
+) -> None:
+    bridge = start_bridge(**lifetime)
+    cookie = anna.browser()[1]
+    (listed,) = services.sessions.of_user(anna.account.id)
+    async with bridge.socket(cookie) as socket, bridge.stream(cookie) as stream:
+        await greeted(socket)
+        bridge.clock.ahead = 3600 - 59
+        warning = await receive(socket)
+        assert (warning["event"], warning["data"]["reason"]) == ("session.expiring", reason)
+        assert await stream.next() == ("session.expiring", warning["data"])
+        assert warning["data"]["expires"] == rfc3339(listed.created + 3600)
+        async with bridge.socket(cookie) as late:
+            await greeted(late)
+            assert (await receive(late))["data"]["expires"] == warning["data"]["expires"]
+        bridge.clock.ahead = 3601
+        assert await closed(socket) == 4401
+        assert await stream.rest() == [ENDED], "told once"
+
+
+async def test_use_puts_the_end_of_an_idle_session_off_and_it_is_told_anew(
+    start_bridge: Callable[..., Bridge], anna: Person, services: Services
+) -> None:
+    bridge = start_bridge(idle=3600)
+    token, cookie = anna.browser()
+    async with bridge.socket(cookie) as socket:
+        await greeted(socket)
+        bridge.clock.ahead = 3600 - 59
+        first = await receive(socket)
+        with services.db.transaction() as sql:
+            sql.execute(update(Session).where(Session.sid == token.sid).values(seen_at=Session.seen_at + 3000))
+        bridge.clock.ahead = 3600 + 3000 - 59
+        second = await receive(socket)
+        assert first["data"]["expires"] < second["data"]["expires"]
 
 
 async def test_a_session_that_is_used_elsewhere_goes_on(bridge: Bridge, anna: Person, services: Services) -> None:

@@ -198,12 +198,12 @@ async def test_checks_that_hang_do_not_keep_the_others_open(bridge: Bridge, anna
 async def test_a_session_whose_whole_time_is_over_ends_also_when_nobody_can_tell(
     start_bridge: Callable[..., Bridge], anna: Person, valkey: Valkey
 ) -> None:
-    bridge = start_bridge(absolute=60)
+    bridge = start_bridge(absolute=3600)
     async with bridge.socket(anna.browser()[1]) as socket:
         await greeted(socket)
         valkey.kill()
         bridge.sql.hook = sql_is_down
-        bridge.clock.ahead = 61
+        bridge.clock.ahead = 3601
         assert await closed(socket) == 4401
 
 

@@ -16,6 +16,7 @@ from authsvc import services as parts
 from authsvc.core.settings import Settings
 from authsvc.domain.jobs import EXPORT, Job
 from authsvc.services import Services
+from bridge.parts import Parts
 from bridge.server import uvicorn_options
 from tests import chromium as chromium_
 from tests.conftest import PASSWORD, make_settings
@@ -32,6 +33,7 @@ class Site:
 
     services: Services
     url: str
+    bridge: Parts
 
     def deliver(self) -> None:
         """Facts that wait, to everything live."""
@@ -64,7 +66,7 @@ def site(settings: Settings) -> Iterator[Site]:
     thread.start()
     wait_for(lambda: server.started)
     services.accounts.create(EMAIL, services.hasher.hash(PASSWORD), name="Anna Lindqvist")
-    yield Site(services, settings.public_url)
+    yield Site(services, settings.public_url, app._live.extensions["bridge"])
     server.should_exit = True
     thread.join()
     services.close()

@@ -1,5 +1,6 @@
 """What changes on a page by itself, in Chromium, under our own policy."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -54,6 +55,25 @@ def test_a_logout_in_one_tab_empties_every_other_of_the_browser(person: Callable
         expect(tab.get_by_role("status")).to_contain_text("You have been logged out.")
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     assert page.url.endswith("/login")
+
+
+def test_a_page_says_that_its_session_is_about_to_run_out_and_does_not_keep_it_alive(
+    person: Callable[..., Page], site: Site
+) -> None:
+    page = person()
+    log_in(page)
+    with_stream(page)
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    site.bridge.sweep._clock = lambda: time.time() + site.services.settings.idle - 30
+    notice = page.get_by_text("You have not been here for a while, and will be logged out in a minute.")
+    expect(notice).to_be_visible()
+    expect(page.get_by_text("You logged in a long time ago")).to_be_hidden()
+    assert requests == []
+    site.bridge.sweep._clock = time.time
+    page.get_by_role("link", name="Stay logged in").click()
+    expect(page.get_by_role("heading", name="Anna Lindqvist")).to_be_visible()
+    expect(notice).to_be_hidden()
 
 
 def test_a_new_password_leaves_the_own_tabs_where_they_are(person: Callable[..., Page], site: Site) -> None:

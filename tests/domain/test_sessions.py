@@ -1,5 +1,6 @@
 """The list of a user's sessions. What the session protocol promises is shown in tests/contract/."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -94,3 +95,69 @@ def test_an_unknown_user_gets_no_session(services: Services, clock: Clock) -> No
 def test_ending_all_sessions_of_nobody_is_not_found(services: Services) -> None:
     with pytest.raises(NotFound):
         services.sessions.end_all("nobody")
+
+
+# -- the limit ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def limited(make_services: Callable[..., Services], clock: Clock) -> Services:
+    made = make_services(sessions_per_user=3)
+    made.store.clock = clock
+    return made
+
+
+def log_in_to(services: Services, user: str, **more: Any) -> Token:
+    return services.sessions.create(
+        user, 0, amr=("pwd",), origin=Origin("192.0.2.1", "Firefox"), **{"remember": False, **more}
+    )[1]  # fmt: skip
+
+
+def test_a_login_beyond_the_limit_ends_the_oldest(limited: Services, anna: Account, clock: Clock) -> None:
+    stranger = log_in_to(limited, limited.accounts.create("ben@example.org", "hash").id)
+    tokens = []
+    for _ in range(5):
+        tokens.append(log_in_to(limited, anna.id))
+        clock.tick(10)
+        for token in tokens:  # using the oldest does not save it
+            limited.sessions.load(token)
+
+    assert [bool(limited.sessions.load(token)) for token in tokens] == [False, False, True, True, True]
+    assert limited.sessions.load(stranger)
+
+
+def test_who_logs_in_again_in_the_same_browser_ends_nobody_elses(limited: Services, anna: Account) -> None:
+    others = [log_in_to(limited, anna.id) for _ in range(2)]
+    own = log_in_to(limited, anna.id)
+    log_in_to(limited, anna.id, replacing=own)
+    assert all(limited.sessions.load(token) for token in others)
+
+
+def test_a_session_that_has_run_out_takes_no_place(limited: Services, anna: Account, clock: Clock) -> None:
+    remembered = log_in_to(limited, anna.id, remember=True)
+    for _ in range(2):
+        log_in_to(limited, anna.id)
+    clock.tick(9 * HOUR)
+    log_in_to(limited, anna.id)
+    assert limited.sessions.load(remembered)
+
+
+def test_many_logins_at_once_stay_within_the_limit(limited: Services, anna: Account) -> None:
+    together = threading.Barrier(8)
+
+    def log_in() -> None:
+        together.wait()
+        log_in_to(limited, anna.id)
+
+    threads = [threading.Thread(target=log_in) for _ in range(together.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(limited.sessions.of_user(anna.id)) == 3
+
+
+def test_without_a_limit_every_session_lives(log_in: LogIn, services: Services, anna: Account) -> None:
+    for _ in range(12):
+        log_in()
+    assert len(services.sessions.of_user(anna.id)) == 12

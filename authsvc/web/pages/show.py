@@ -9,9 +9,9 @@ from flask_babel import format_date, format_timedelta, gettext
 from werkzeug.datastructures import MultiDict
 
 from authsvc.core import locales
+from authsvc.core.times import rfc3339
 from authsvc.domain.sessions import Ending
 from authsvc.web import languages
-from authsvc.web.answers import rfc3339
 from authsvc.web.guards import services, who
 from authsvc.web.pages import words
 from authsvc.web.paths import is_ours

@@ -1,0 +1,123 @@
+"""The checker of histories sees each broken promise, and lets pass what is allowed."""
+
+from typing import Any
+
+import pytest
+
+from tests.faults.checker import BREAKER, CLOCKS, G, L, violations
+
+
+class Story:
+    """A history that is told line by line: each call begins and ends an operation, a second apart."""
+
+    def __init__(self) -> None:
+        self.lines: list[dict[str, Any]] = []
+        self.now = 1000.0
+        self._count = 0
+
+    def tell(self, op: str, result: str = "ok", *, answer: dict[str, Any] | None = None, **said: Any) -> "Story":
+        number = self.begin(op, **said)
+        return self.end(number, result, **(answer or {}))
+
+    def begin(self, op: str, **said: Any) -> int:
+        self._count += 1
+        self.now += 1
+        self.lines.append({"type": "invoke", "id": self._count, "op": op, "time": self.now, **said})
+        return self._count
+
+    def end(self, number: int, result: str = "ok", **said: Any) -> "Story":
+        self.now += 1
+        self.lines.append({"type": result, "id": number, "time": self.now, **said})
+        return self
+
+    def wait(self, seconds: float) -> "Story":
+        self.now += seconds
+        return self
+
+    def fault(self, on: str) -> "Story":
+        self.lines.append({"type": "fault", "name": "x", "on": on, "from": self.now, "until": self.now + 1})
+        return self
+
+    def login(self, session: str = "s", user: str = "anna") -> "Story":
+        return self.tell("login", user=user, answer={"session": session})
+
+    def check(self, result: str = "ok", session: str = "s", saw: str = "anna") -> "Story":
+        return self.tell("check", result, session=session, answer={"saw": saw})
+
+    def read(self, *keys: str, **said: Any) -> "Story":
+        return self.tell("read", session="s", answer={"saw": "anna", "data": list(keys)}, **said)
+
+    def save(self, key: str) -> "Story":
+        return self.tell("save", session="s", key=key, answer={"saw": "anna"})
+
+    @property
+    def broken(self) -> list[str]:
+        return [words.split(":")[0] for words in violations(self.lines)]
+
+
+def test_a_quiet_life_breaks_nothing() -> None:
+    story = Story().login().check().save("s 1").read("s 1").tell("logout", session="s").check("fail")
+    assert story.login("t").check(session="t").broken == []
+
+
+@pytest.mark.parametrize("end", [{"op": "logout", "session": "s"}, {"op": "end_all", "user": "anna"}])
+def test_a_use_after_an_acknowledged_end(end: dict[str, Any]) -> None:
+    assert Story().login().tell(**end).check().broken == ["ended_is_final"]
+    assert Story().login().tell(**end, result="unknown").check().check("fail").broken == []
+
+
+def test_an_end_that_is_under_way_may_be_late() -> None:
+    story = Story().login()
+    end = {"final_by": story.now + 70}
+    story.tell("logout", session="s", answer=end).check()
+    assert story.broken == []
+    assert story.wait(70).check().broken == ["ended_is_final"]
+
+
+def test_a_use_that_began_before_the_answer_of_the_end_may_be_accepted() -> None:
+    story = Story().login()
+    check = story.begin("check", session="s")
+    assert story.tell("logout", session="s").end(check, saw="anna").broken == []
+
+
+def test_end_all_ends_no_session_whose_login_it_did_not_know() -> None:
+    story = Story()
+    login = story.begin("login", user="anna")
+    assert story.tell("end_all", user="anna").end(login, session="s").check().broken == []
+
+
+def test_a_write_that_is_lost() -> None:
+    assert Story().login().save("s 1").read().broken == ["written_is_kept"]
+
+
+@pytest.mark.parametrize(("on", "late"), [(("redis",), L), (("redis", "sql"), G)])
+def test_a_write_in_trouble_is_seen_late_but_not_later(on: tuple[str, ...], late: float) -> None:
+    story = Story().login()
+    for each in on:
+        story.fault(each)
+    story.save("s 1").read()
+    assert story.broken == []
+    assert story.wait(late + CLOCKS + BREAKER).read().broken == ["written_is_kept"]
+
+
+def test_the_last_reads_see_everything() -> None:
+    assert Story().login().fault("redis").save("s 1").read(last=True).broken == ["written_is_kept"]
+
+
+def test_a_token_that_is_taken_twice() -> None:
+    story = Story().tell("spend", token="x").tell("spend", "fail", token="x")
+    assert story.broken == []
+    assert story.tell("spend", token="x").broken == ["spent_once"]
+
+
+def test_another_user() -> None:
+    assert Story().login().check(saw="bob").broken == ["nobody_sees_another"]
+    assert Story().login().read("t 1").broken == ["nobody_sees_another"]
+
+
+def test_a_session_that_is_refused_without_a_reason() -> None:
+    assert Story().login().check("fail").broken == ["nobody_is_logged_out"]
+    assert Story().login().tell("end_all", "unknown", user="anna").check("fail").broken == []
+    assert Story().login().login("t", "bob").tell("end_all", user="bob").check("fail").broken == [
+        "nobody_is_logged_out"
+    ]
