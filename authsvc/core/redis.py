@@ -10,12 +10,16 @@ The pools are our own few lines over redis-py's connections: its pools do more a
 import asyncio
 import hashlib
 import select
-import threading
+import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
+from hiredis import Reader, pack_command
 from redis import Redis, RedisError
+from redis._parsers import BaseParser
 from redis.asyncio import Redis as AsyncClient
 from redis.asyncio.connection import Connection as AsyncConnection
 from redis.asyncio.connection import ConnectionPool as AsyncPool
@@ -24,7 +28,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.connection import Connection, ConnectionPool, parse_url
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import InvalidResponse, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -33,7 +37,11 @@ from authsvc.core.errors import RedisDown
 
 TIMEOUT = 0.25  # seconds, for a connection, for an answer, and for a place in the pool
 POOL_SIZE = 64
+RECEIVED = 16384  # bytes at once
+JUST_USED = 0.01  # seconds in which a connection is not looked at again: no server restarts so fast
 UNKNOWN_RUN = bytes(8)  # INFO is forbidden (a proxy, an ACL): copies are then believed for L on any run
+
+TIMED_OUT = (RedisTimeoutError, TimeoutError, BlockingIOError)
 
 Command = tuple[Any, ...]
 WHO_IS_MASTER = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME")
@@ -84,7 +92,7 @@ class Breaker:
         self._failures = 0
 
     def failed(self, error: Exception) -> None:
-        timed_out = any(isinstance(each, (RedisTimeoutError, TimeoutError)) for each in (error, error.__cause__))
+        timed_out = any(isinstance(each, TIMED_OUT) for each in (error, error.__cause__))
         self._failures += self.FAILURES if timed_out else 1
         if self._failures >= self.FAILURES:
             self._closed_again = self._clock() + self.PAUSE
@@ -119,7 +127,9 @@ class SyncRedis:
         self._sentinels = [_Way(Connection, parse_url, sentinel, retry=once) for sentinel in where.sentinels]
         self._master = where.master
         self._idle: list[Any] = []  # the one used last is taken first; append and pop are atomic
-        self._places = threading.BoundedSemaphore(POOL_SIZE)
+        self._places: SimpleQueue[None] = SimpleQueue()  # a semaphore without Python in it
+        for _ in range(POOL_SIZE):
+            self._places.put(None)
         self._breaker = Breaker()
 
     def _on_connect(self, connection: Any) -> None:
@@ -127,8 +137,10 @@ class SyncRedis:
         connection.send_packed_command(connection.pack_commands(WHO_ARE_YOU))
         answers = [_answer(connection) for _ in WHO_ARE_YOU]
         connection.authsvc_run = UNKNOWN_RUN if self._replica_too else run_of(answers)
+        connection.authsvc_socket = _waiting_in_the_kernel(connection._get_socket())  # noqa: SLF001 - no other way to it
+        connection.authsvc_reader = Reader(protocolError=InvalidResponse, replyError=BaseParser.parse_error)
         connection.authsvc_poll = select.poll()
-        connection.authsvc_poll.register(connection._get_socket(), select.POLLIN)  # noqa: SLF001 - no other way to it
+        connection.authsvc_poll.register(connection.authsvc_socket, select.POLLIN)
 
     def execute(self, *commands: Command) -> Reply:
         self._breaker.check()
@@ -141,20 +153,23 @@ class SyncRedis:
         return reply
 
     def _in_turn(self, commands: Sequence[Command]) -> Reply:
-        if not self._places.acquire(timeout=TIMEOUT):
+        try:
+            self._places.get(timeout=TIMEOUT)
+        except Empty:
             raise RedisDown from TimeoutError("every connection is in use")
         try:
             return self._converse(self._take(), commands)
         finally:
-            self._places.release()
+            self._places.put(None)
 
     def _converse(self, connection: Any, commands: Sequence[Command]) -> Reply:
         try:
-            connection.send_packed_command(connection.pack_commands(commands))
-            reply = Reply([connection.read_response() for _ in commands], connection.authsvc_run)
+            connection.authsvc_socket.sendall(b"".join(map(pack_command, commands)))
+            reply = Reply([_next_answer(connection) for _ in commands], connection.authsvc_run)
         except BaseException:
             connection.disconnect()
             raise
+        connection.authsvc_used = time.monotonic()
         self._idle.append(connection)
         return reply
 
@@ -166,7 +181,7 @@ class SyncRedis:
                 connection = self._idle.pop()
             except IndexError:  # another thread was faster
                 break
-            if not connection.authsvc_poll.poll(0):
+            if time.monotonic() - connection.authsvc_used < JUST_USED or not connection.authsvc_poll.poll(0):
                 return connection
             connection.disconnect()
         connection = self._way.connection(redis_connect_func=self._on_connect, **self._address())
@@ -202,6 +217,28 @@ class SyncRedis:
     def close(self) -> None:
         while self._idle:
             self._idle.pop().disconnect()
+
+
+def _waiting_in_the_kernel(connected: socket.socket) -> socket.socket:
+    """Python's own time-out asks before each read and each write whether it may: two system calls more, at each of
+    which another thread may take the interpreter. When its time is over such a socket raises BlockingIOError."""
+    if type(connected) is socket.socket:  # and not one of TLS
+        connected.settimeout(None)
+        patience = struct.pack("ll", *divmod(int(TIMEOUT * 1_000_000), 1_000_000))
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            connected.setsockopt(socket.SOL_SOCKET, option, patience)
+    return connected
+
+
+def _next_answer(connection: Any) -> Any:
+    reader = connection.authsvc_reader
+    while (value := reader.gets()) is False:
+        if not (received := connection.authsvc_socket.recv(RECEIVED)):
+            raise RedisConnectionError("the server has closed the connection")
+        reader.feed(received)
+    if isinstance(value, RedisError):
+        raise value
+    return value
 
 
 def _answer(connection: Any) -> Any:

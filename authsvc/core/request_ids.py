@@ -1,8 +1,8 @@
 """The id of the request on whose behalf something happens. It is in the answer (`X-Request-Id`), in every line of the
 log, and in the jobs that the request has left, so that all of it can be found together."""
 
+import random
 import re
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,7 +19,7 @@ def current() -> str | None:
 
 def begin(sent: str | None = None) -> str:
     """The id of a request that begins here: the one that a trusted proxy has sent, if it is one, else a new one."""
-    request_id = sent if sent and ACCEPTED.fullmatch(sent) else secrets.token_hex(16)
+    request_id = sent if sent and ACCEPTED.fullmatch(sent) else f"{random.getrandbits(128):032x}"
     _current.set(request_id)
     return request_id
 

@@ -1,7 +1,6 @@
 """A session, the rules about it, and its hot copy in Redis. Pure: whoever calls brings the time."""
 
 import json
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgpack
@@ -10,8 +9,7 @@ RECORD = 1  # layout of the hot copy; another number is not believed and read an
 SHAPE = (int, str, bytes, str, str, str, list, int, int, int, list, int, int, str, dict, int, bytes, int)
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A live session as SQL has it. Times are unix seconds, `idle` and `absolute` durations in seconds."""
 
     sid: str
@@ -88,9 +86,5 @@ def decode(value: bytes) -> Copy | None:
         return None
     if tuple(map(type, fields)) != SHAPE or fields[0] != RECORD:
         return None
-    _, sid, digest, user, email, name, roles, created, seen, authenticated, amr, *rest, run, checked = fields
-    return Copy(
-        Session(sid, digest, user, email, name, tuple(roles), created, seen, authenticated, tuple(amr), *rest),
-        run,
-        checked,
-    )
+    fields[6], fields[10] = tuple(fields[6]), tuple(fields[10])  # roles, amr
+    return Copy(Session._make(fields[1:16]), fields[16], fields[17])

@@ -100,8 +100,7 @@ def load(
 
     Raises StorageDown if neither SQL nor a copy can tell.
     """
-    found, sql_answers = yield from _find(token, select, clock)
-    session = _answer(found, token, clock())
+    session, sql_answers = yield from _find(token, select, clock)
     if session is None or touch is None or not sql_answers or clock() - session.seen < TOUCH_EVERY:
         return session
     try:
@@ -116,18 +115,19 @@ def _answer(session: Session | None, token: Token, now: float) -> Session | None
 
 
 def _find(token: Token, select: Callable[[], Any], clock: Clock) -> Operation[tuple[Session | None, bool]]:
-    """The session from a copy that is believed, else from SQL; and False if SQL was asked and did not answer."""
+    """The live session from a copy that is believed, else from SQL; and False if SQL was asked and did not answer."""
     try:
         seen = yield from _look(token.sid, clock)
     except RedisDown:
-        return (yield from _only_sql(select)), True
+        return (yield from _only_sql(token, select, clock)), True
     if seen.value == ENDED:
         return None, True
     copy = decode(seen.value) if seen.value else None
     if copy and copy.session.sid != token.sid:  # another caller's reply: not a word of it is believed
-        return (yield from _only_sql(select)), True
-    known = _answer(copy.session, token, clock()) if copy else None
-    if copy and known and _believed(copy, seen.run, clock(), L):
+        return (yield from _only_sql(token, select, clock)), True
+    now = clock()
+    known = _answer(copy.session, token, now) if copy else None
+    if copy and known and _believed(copy, seen.run, now, L):
         return known, True
     try:
         found, _ = yield from sync(token.sid, select, clock, seen)
@@ -135,12 +135,12 @@ def _find(token: Token, select: Callable[[], Any], clock: Clock) -> Operation[tu
         if copy and known and _believed(copy, seen.run, clock(), G):
             return known, False
         raise
-    return found.session, True
+    return _answer(found.session, token, clock()), True
 
 
-def _only_sql(select: Callable[[], Any]) -> Operation[Session | None]:
+def _only_sql(token: Token, select: Callable[[], Any], clock: Clock) -> Operation[Session | None]:
     found: Found = yield Statement(select)
-    return found.session
+    return _answer(found.session, token, clock())
 
 
 def sync(

@@ -8,6 +8,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -90,6 +91,8 @@ class Gate:
 def demands(query: str) -> dict[str, str]:
     """What the proxy's own route asks for. Anything else is passed over: some proxies append the query of the request.
     Raises Unavailable for a demand that is not clear."""
+    if not query:
+        return {}
     pairs = [(name, value) for name, value in parse_qsl(query, keep_blank_values=True) if name in ("role", "max_age")]
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -104,12 +107,17 @@ def identity(session: Session) -> Headers:
     of them are always there: a header that is missing here is one that a client might have sent."""
     return [
         ("X-Auth-User", session.user),
-        ("X-Auth-Email", quote(session.email, safe="@")),
-        ("X-Auth-Name", quote(session.name, safe="")),
+        ("X-Auth-Email", _quoted(session.email, "@")),
+        ("X-Auth-Name", _quoted(session.name, "")),
         ("X-Auth-Roles", ",".join(session.roles)),
         ("X-Auth-Session", session.sid),
         ("X-Auth-Amr", ",".join(session.amr)),
     ]
+
+
+@lru_cache(4096)
+def _quoted(text: str, safe: str) -> str:
+    return quote(text, safe=safe)
 
 
 def asks_for_a_page(environ: Environ) -> bool:

@@ -3,8 +3,12 @@ another caller's."""
 
 import asyncio
 import random
+import shutil
 import socket
+import subprocess
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +18,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from authsvc.core import redis
 from authsvc.core.errors import RedisDown
-from authsvc.core.redis import POOL_SIZE, UNKNOWN_RUN, AsyncRedis, Breaker, Reply, SyncRedis, run_of
+from authsvc.core.redis import JUST_USED, POOL_SIZE, UNKNOWN_RUN, AsyncRedis, Breaker, Reply, SyncRedis, run_of
 from tests.core.conftest import Connect
-from tests.servers import Valkey
+from tests.servers import Valkey, free_port, missing, wait_for
 
 NOWHERE = "unix:///nonexistent.sock"
 
@@ -145,6 +149,7 @@ def test_a_connection_that_the_server_has_closed_is_replaced_unseen(connect: Con
         with valkey.client() as client:
             client.client_kill_filter(_type="normal", skipme=True)
 
+        time.sleep(JUST_USED)
         assert door.execute(("PING",)).values == [b"PONG"]
 
 
@@ -183,9 +188,11 @@ def test_many_threads_share_a_bounded_pool(valkey: Valkey, monkeypatch: pytest.M
 def test_a_full_pool_is_waited_for_and_then_given_up(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis, "POOL_SIZE", 1)
     door = SyncRedis(valkey.url)
-    with door._places, pytest.raises(RedisDown):
+    door._places.get()
+    with pytest.raises(RedisDown):
         door.execute(("PING",))
 
+    door._places.put(None)
     assert door.execute(("PING",)).values == [b"PONG"]  # at once: the server is well, so the breaker stayed closed
     door.close()
 
@@ -318,3 +325,45 @@ async def test_a_caller_that_is_cancelled_while_it_waits_gives_its_place_back(
 
     assert (await door.execute(("PING",))).values == [b"PONG"]
     await door.close()
+
+
+# -- TLS ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> Iterator[str]:
+    """A Redis server that speaks TLS alone; its URL, with the certificate that it is to be known by."""
+    for program in ("redis-server", "openssl"):
+        if not shutil.which(program):
+            missing(program)
+    key, certificate, port = tmp_path / "key.pem", tmp_path / "certificate.pem", free_port()
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate),
+         "-days", "1", "-subj", "/CN=redis", "-addext", "subjectAltName=IP:127.0.0.1"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    server = subprocess.Popen(
+        ["redis-server", "--port", "0", "--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file",
+         str(key), "--tls-auth-clients", "no", "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close() is None)
+        yield f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={certificate}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_server_behind_tls_is_used_and_its_silence_is_bounded(connect: Connect, tls_server: str) -> None:
+    door = connect(tls_server)
+
+    assert door.execute(("SET", "key", "value"), ("GET", "key")).values == [b"OK", b"value"]
+
+    with pytest.raises(RedisDown):
+        door.execute(("BLPOP", "nothing", 5))
+
+
+def test_a_server_with_an_unknown_certificate_is_not_used(connect: Connect, tls_server: str) -> None:
+    with pytest.raises(RedisDown):
+        connect(tls_server.partition("?")[0]).execute(("PING",))
