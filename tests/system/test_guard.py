@@ -3,17 +3,22 @@
 import json
 import shutil
 import socket
+import sqlite3
 import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import httpx
 import pytest
+import redis
 
-from tests.servers import free_port
+from tests.servers import free_port, wait_for
 from tests.system.browser import Browser
 from tests.system.conftest import installed
 from tests.system.parts import certificate, site
@@ -74,11 +79,10 @@ class Guarded:
             self.run.tls.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
         ):
             text = head.replace("\n", "\r\n").replace("\r\r", "\r")
-            connection.sendall(
-                f"{text}\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n\r\n".encode("latin-1") + body
-            )
+            whole = f"{text}\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n\r\n".encode("latin-1") + body
             answer = b""
             try:
+                connection.sendall(whole)
                 while part := connection.recv(65536):
                     answer += part
             except (ConnectionResetError, ssl.SSLError):
@@ -89,13 +93,13 @@ class Guarded:
         return f"Cookie: {self.run.cookie_name}={browser.token}"
 
 
-@pytest.fixture(scope="module", params=["nginx", "caddy"])
+@pytest.fixture(scope="module", params=["nginx", "caddy", "haproxy"])
 def guarded(request: pytest.FixtureRequest) -> Iterator[Guarded]:
     folder = Path(tempfile.mkdtemp(prefix="authsvc-"))
     app, port = Application(), free_port()
     run = Run(folder, public_url=f"https://127.0.0.1:{port}", trusted_proxies=1)
     run.url, run.tls = f"https://127.0.0.1:{port}", certificate(folder)
-    proxy = {"nginx": nginx, "caddy": caddy}[request.param](folder, port, run, app)
+    proxy = {"nginx": nginx, "caddy": caddy, "haproxy": haproxy}[request.param](folder, port, run, app)
     try:
         yield Guarded(run.start(), app)
     finally:
@@ -115,18 +119,50 @@ def nginx(folder: Path, port: int, run: Run, app: Application) -> Server:
 
 
 def caddy(folder: Path, port: int, run: Run, app: Application) -> Server:
-    conf = (DEPLOY / "Caddyfile").read_text()
     tls = f"https://127.0.0.1:{port} {{\n\ttls {folder}/certificate.pem {folder}/key.pem\n"
-    for wanted, instead in {
-        "login.example.org {\n": tls,
-        "127.0.0.1:8001": f"127.0.0.1:{run.port}", "127.0.0.1:8002": f"127.0.0.1:{run.port}",
-        "127.0.0.1:3000": f"127.0.0.1:{app.port}",
-    }.items():  # fmt: skip
-        assert wanted in conf
-        conf = conf.replace(wanted, instead)
+    conf = with_addresses(DEPLOY / "Caddyfile", run, app, {"login.example.org {\n": tls})
     path = folder / "Caddyfile"
     path.write_text("{\n\tadmin off\n\tauto_https off\n}\n" + conf)
     return Server((installed("caddy"), "run", "--adapter", "caddyfile", "--config", str(path)), folder / "caddy.log")
+
+
+def haproxy(folder: Path, port: int, run: Run, app: Application) -> Server:
+    bind = {":443 ssl crt login.example.org.pem": f"127.0.0.1:{port} ssl crt both.pem"}
+    (folder / "both.pem").write_text((folder / "certificate.pem").read_text() + (folder / "key.pem").read_text())
+    (folder / "haproxy.cfg").write_text(with_addresses(DEPLOY / "guard.haproxy.cfg", run, app, bind))
+    shutil.copy(DEPLOY / "guard.haproxy.lua", folder)
+    return Server((installed("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")), folder / "haproxy.log")
+
+
+def test_haproxy_lets_nobody_through_when_its_script_fails(tmp_path: Path) -> None:
+    app, port = Application(), free_port()
+    run: Any = SimpleNamespace(port=free_port(), tls=certificate(tmp_path), url=f"https://127.0.0.1:{port}")
+    proxy = haproxy(tmp_path, port, run, app)
+    try:
+        wait_for(lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close() is None)
+        assert Guarded(run, app).ask("GET /app/x HTTP/1.1")[0] == 503, "nobody answers"
+        proxy.kill()
+        script = tmp_path / "guard.haproxy.lua"
+        script.write_text(script.read_text().replace("local answer = ask(txn, url)", 'error("it fails")'))
+        proxy = Server((installed("haproxy"), "-db", "-f", str(tmp_path / "haproxy.cfg")), tmp_path / "haproxy.log")
+        wait_for(lambda: socket.create_connection(("127.0.0.1", port), timeout=1).close() is None)
+        assert Guarded(run, app).ask("GET /app/x HTTP/1.1")[0] == 503
+        assert app.seen == []
+    finally:
+        proxy.kill()
+        app.server.shutdown()
+        app.server.server_close()
+
+
+def with_addresses(file: Path, run: Run, app: Application, more: dict[str, str]) -> str:
+    """A file of `deploy/`, with the addresses of this test in place of its own."""
+    own = f"127.0.0.1:{run.port}"
+    changes = {"127.0.0.1:8001": own, "127.0.0.1:8002": own, "127.0.0.1:3000": f"127.0.0.1:{app.port}"}
+    conf = file.read_text()
+    for wanted, instead in {**more, **changes}.items():
+        assert wanted in conf
+        conf = conf.replace(wanted, instead)
+    return conf
 
 
 def names(headers: list[tuple[str, str]]) -> dict[str, list[str]]:
@@ -138,13 +174,19 @@ def names(headers: list[tuple[str, str]]) -> dict[str, list[str]]:
     return found
 
 
+def what_it_was_told(answer: httpx.Response) -> dict[str, str | None]:
+    """Our headers in what the application has echoed; HAProxy writes every name in small letters."""
+    headers = {name.lower(): value for name, value in answer.json().items()}
+    return {name: headers.get(name.lower()) for name in HEADERS}
+
+
 async def test_the_application_is_told_who_it_is(guarded: Guarded) -> None:
     email = guarded.run.new_user("--name", "Zoë Köhler", "--role", "editor")
     async with Browser(guarded.run) as browser:
         sid = await browser.log_in(email)
         answer = await browser.get("/app/page?x=1")
-        told = {name: answer.json().get(name) for name in HEADERS}
         assert answer.status_code == 200
+        told = what_it_was_told(answer)
         assert told.pop("X-Auth-User")
         assert told == {
             "X-Auth-Email": email, "X-Auth-Name": "Zo%C3%AB%20K%C3%B6hler", "X-Auth-Roles": "editor",
@@ -167,7 +209,7 @@ async def test_a_person_is_led_to_the_login_and_back(guarded: Guarded) -> None:
         form = {"email": email, "password": "correct horse battery staple", "next": "/app/page?a=1&b=2"}
         landed = await browser.post("/login", data=form, follow_redirects=True)
         assert landed.status_code == 200
-        assert landed.json()["X-Auth-Email"] == email
+        assert what_it_was_told(landed)["X-Auth-Email"] == email
 
 
 @pytest.mark.parametrize("trick", TRICKS)
@@ -233,6 +275,30 @@ async def test_two_cookies_of_our_name_are_refused(guarded: Guarded) -> None:
         ):
             assert guarded.ask(f"GET /app/x HTTP/1.1\r\n{twice}")[0] in (302, 400, 401)
     assert len(guarded.app.seen) == before + 1
+
+
+async def test_while_no_store_can_tell_nobody_is_let_through(guarded: Guarded) -> None:
+    email = guarded.run.new_user()
+    async with Browser(guarded.run) as browser:
+        await browser.log_in(email)
+        with without_stores(guarded.run):
+            before = len(guarded.app.seen)
+            assert guarded.ask(f"GET /app/x HTTP/1.1\r\n{guarded.cookie(browser)}")[0] >= 500
+            assert len(guarded.app.seen) == before
+        assert guarded.ask(f"GET /app/x HTTP/1.1\r\n{guarded.cookie(browser)}")[0] == 200
+
+
+@contextmanager
+def without_stores(run: Run) -> Iterator[None]:
+    """SQL does not find the sessions, and Redis has forgotten them."""
+    with closing(sqlite3.connect(run.database_url.removeprefix("sqlite:///"), timeout=10)) as sql:
+        sql.execute("ALTER TABLE sessions RENAME TO elsewhere")
+        sql.commit()
+        with closing(redis.Redis(**run.redis_options)) as client:
+            client.flushdb()
+        yield
+        sql.execute("ALTER TABLE elsewhere RENAME TO sessions")
+        sql.commit()
 
 
 async def test_while_the_service_is_down_nobody_is_let_through(guarded: Guarded) -> None:
