@@ -125,7 +125,13 @@ class Postgres:
             connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
 
     def drop(self, name: str) -> None:
-        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        """Not WITH (FORCE): whoever is no superuser is refused then while autovacuum is at work in it."""
+        with psycopg.connect(self._admin_url, autocommit=True, connect_timeout=5) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = current_user",
+                [name],
+            )
+        self._execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
     def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(self._admin_url, autocommit=True, connect_timeout=5) as connection:

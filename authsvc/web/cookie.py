@@ -24,35 +24,46 @@ DEVICE_LIFE = 400 * 86400  # seconds; the longest that browsers keep a cookie
 
 
 class CookieSession(SessionMixin):
-    """The session of a request. As a mapping it holds the session's data; a stranger's is empty and cannot be written:
-    anonymous visitors get no session.
+    """The session of a request. As a mapping it holds those of the session's data whose keys begin with `prefix`; a
+    stranger's is empty and cannot be written: anonymous visitors get no session.
 
-    `record` is the live session or None. `begin` and `forget` say what happens to the cookie.
+    `record` is the live session or None; to ask for it, or for any key, opens it. `begin` and `forget` say what happens
+    to the cookie.
     """
 
-    def __init__(self, token: Token | None, load: Callable[[Token], Session | None]) -> None:
+    def __init__(self, token: Token | None, load: Callable[[Token], Session | None], prefix: str = "") -> None:
         self.token = token
         self.opened = False
         self.issued: tuple[Session, Token, bool] | None = None
         self.forgotten = False
         self._load = load
+        self._prefix = prefix
+        self._loaded = False
         self._record: Session | None = None
         self._data: dict[str, Any] = {}
         self._before: dict[str, str] = {}
 
     @property
     def record(self) -> Session | None:
-        if not self.opened:
-            self.opened = True
-            self._record = self._load(self.token) if self.token else None
-            self._data = dict(self._record.data) if self._record else {}
-            self._before = {key: _frozen(value) for key, value in self._data.items()}
+        self.opened = True
+        self.load()
         return self._record
+
+    def load(self) -> None:
+        """Read it from the store, once. Raises StorageDown."""
+        if self._loaded:
+            return
+        self._record = self._load(self.token) if self.token else None
+        whole = self._record.data if self._record else {}
+        self._data = {key[len(self._prefix) :]: value for key, value in whole.items() if key.startswith(self._prefix)}
+        self._before = {key: _frozen(value) for key, value in self._data.items()}
+        self._loaded = True
 
     def begin(self, session: Session, token: Token, *, remember: bool) -> None:
         """A login: the answer carries this session's cookie."""
         self.issued = (session, token, remember)
-        self._record, self._data, self._before, self.opened = session, dict(session.data), {}, True
+        self._record, self._data, self._before = session, dict(session.data), {}
+        self.opened = self._loaded = True
 
     def renew(self, token: Token, *, remember: bool) -> None:
         """The session goes on under a new token, which the answer carries."""
@@ -62,12 +73,16 @@ class CookieSession(SessionMixin):
     def forget(self) -> None:
         """A logout: the answer takes the cookie away."""
         self.forgotten = True
-        self._record, self._data, self._before, self.opened = None, {}, {}, True
+        self._record, self._data, self._before = None, {}, {}
+        self.opened = self._loaded = True
 
     def changes(self) -> tuple[dict[str, Any], frozenset[str]]:
         """The keys that this request has set, also those changed in place, and the keys that it removed."""
         changed = {key: value for key, value in self._data.items() if self._before.get(key) != _frozen(value)}
-        return changed, frozenset(self._before.keys() - self._data.keys())
+        removed = self._before.keys() - self._data.keys()
+        return {self._prefix + key: value for key, value in changed.items()}, frozenset(
+            self._prefix + k for k in removed
+        )
 
     def __getitem__(self, key: str) -> Any:
         return self._opened()[key]

@@ -8,7 +8,7 @@ import pytest
 
 from authsvc.core import store
 from authsvc.core.crypto import Token, new_token
-from authsvc.core.session import Copy, decode
+from authsvc.core.session import RECORD, Copy, decode
 from authsvc.core.settings import DAY, HOUR, MINUTE
 from tests.contract.conftest import Reader, every_store, forget, value_of
 from tests.contract.schedule import AsyncProcess, Clock, Process
@@ -81,6 +81,30 @@ def test_a_session_goes_on_after_redis_was_wiped(reader: Reader, token: Token, v
     reader.asked.clear()
     assert reader.load(token) == session
     assert reader.asked == ["GET"]
+
+
+def record_in(server: Valkey, token: Token) -> int:
+    """The version that the copy says it has."""
+    return (value_of(server, token) or b"")[3]
+
+
+@pytest.mark.promise("L7")
+@pytest.mark.parametrize("version", [RECORD - 1, RECORD + 1], ids=["older", "newer"])
+def test_a_copy_of_another_version_is_read_anew_and_rewritten_and_nobody_is_logged_out(
+    web: Process, reader: Reader, token: Token, valkey: Valkey, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two versions run side by side: each takes the other's copy for none, whoever wrote last."""
+    session = reader.load(token)
+    assert session
+    for number in range(3):
+        with monkeypatch.context() as other:
+            other.setattr("authsvc.core.session.RECORD", version)
+            saved = web.sessions.save(session, {str(number): "by the other version"})
+            assert web.load(token) == saved
+            assert record_in(valkey, token) == version
+        assert reader.load(token) == saved
+        assert record_in(valkey, token) == RECORD
+        assert copy_in(valkey, token).session == saved
 
 
 def test_one_of_many_readers_fills_and_none_is_refused(token: Token, start: Callable[..., Any], valkey: Valkey) -> None:

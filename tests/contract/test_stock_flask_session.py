@@ -9,6 +9,7 @@ from flask import Flask, session
 from flask.testing import FlaskClient
 from flask_session import Session
 
+from authsvc.flask import AuthSession
 from authsvc.services import Services
 from authsvc.web.app import create_app
 from tests.conftest import PASSWORD
@@ -76,15 +77,31 @@ def stock(valkey: Valkey) -> Iterator[Shop]:
         yield Shop(app, lambda browser: browser.post("/in"), lambda browser: browser.post("/out"))
 
 
-@pytest.fixture
-def ours(services: Services) -> Shop:
+@pytest.fixture(params=["the service", "an application beside it"])
+def ours(request: pytest.FixtureRequest, services: Services) -> Iterator[Shop]:
     services.accounts.create("anna@example.org", services.hasher.hash(PASSWORD))
+    service = create_app(services)
+
+    def at_the_service(browser: FlaskClient, path: str, body: dict[str, str]) -> None:
+        own = service.test_client()
+        if cookie := browser.get_cookie("session"):
+            own.set_cookie("session", cookie.value)
+        assert own.post(path, json=body).status_code < 300
+        if cookie := own.get_cookie("session"):
+            browser.set_cookie("session", cookie.value)
+
     credentials = {"email": "anna@example.org", "password": PASSWORD}
-    return Shop(
-        create_app(services),
-        lambda browser: browser.post("/api/login", json=credentials),
-        lambda browser: browser.post("/api/logout", json={}),
+    app = service
+    if request.param != "the service":
+        app = Flask("shop")
+        AuthSession(app, settings=services.settings)
+    yield Shop(
+        app,
+        lambda browser: at_the_service(browser, "/api/login", credentials),
+        lambda browser: at_the_service(browser, "/api/logout", {}),
     )
+    if app is not service:
+        app.extensions["authsvc.session"].services.close()
 
 
 def a_logout_is_undone(shop: Shop) -> bool:
