@@ -17,9 +17,10 @@ from tests.conftest import make_settings
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_settings_page_is_up_to_date() -> None:
+@pytest.mark.parametrize("page", ["settings", "promises"])
+def test_a_generated_page_is_up_to_date(page: str) -> None:
     generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
-    assert (ROOT / "docs" / "settings.md").read_text() == generate["settings_page"]()
+    assert (ROOT / "docs" / f"{page}.md").read_text() == generate[f"{page}_page"]()
 
 
 def test_the_operations_page_names_every_figure_and_no_other(tmp_path: Path) -> None:
