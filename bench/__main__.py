@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-NAMES = ("checks", "logins", "start", "ending")
+NAMES = ("checks", "growth", "logins", "start", "ending")
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 PREFACE = """# Performance
 

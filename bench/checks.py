@@ -7,10 +7,10 @@ import os
 import statistics
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
-from bench import load
+from bench import load, peers
 from bench.stack import EMAIL, PASSWORD, free_port, running, stack, wait_until_up
 
 ROUNDS, SECONDS, CONNECTIONS, THREADS = 5, 4.0, 16, 32
@@ -30,18 +30,22 @@ class Result(NamedTuple):
 
 
 def rows() -> Iterator[tuple[str, str]]:
+    missing = peers.install()
     with (
         stack() as built,
+        ExitStack() as apart,
         built.process("web", ready="/healthz", AUTHSVC_WEB_THREADS=str(THREADS)) as (port, _),
         _granian("bench.stock:app", STOCK_REDIS_URL=built.redis_url) as stock_port,
         _granian("bench.bare:app", BARE_REDIS_URL=built.redis_url) as bare_port,
     ):
         ours = {"Cookie": login(port, "/api/login")}
+        others = dict(_peers(built.redis_url, missing, apart))
         results = _compare({
             "gate": Check(port, load.request("GET", "/forward-auth", headers=ours)),
             "bare": Check(bare_port, load.request("GET", "/", headers=ours)),
             "session": Check(port, load.request("GET", "/api/session", headers=ours)),
             "stock": Check(stock_port, load.request("GET", "/whoami", headers={"Cookie": login(stock_port, "/login")})),
+            **others,
         })  # fmt: skip
     yield "S1 /forward-auth, requests/s", str(results["gate"])
     yield "S1 bare callable with one Redis GET, requests/s", str(results["bare"])
@@ -49,6 +53,27 @@ def rows() -> Iterator[tuple[str, str]]:
     yield "S1 GET /api/session, requests/s", str(results["session"])
     yield "S1 stock Flask + Flask-Session, requests/s", str(results["stock"])
     yield "S1 ratio (goal 1.5)", f"{results['session'].rate / results['stock'].rate:.2f}"
+    for peer in peers.PEERS:
+        if peer.name in missing:
+            yield f"S1 {peer.name}", f"not measured: {missing[peer.name]}"
+            continue
+        ours_is = "/forward-auth" if peer.name == "express-session" else "GET /api/session"
+        rate = results["gate" if peer.name == "express-session" else "session"].rate
+        yield f"S1 {peer.name}, requests/s", str(results[peer.name])
+        yield f"S1 {ours_is} against it (goal 2)", f"{rate / results[peer.name].rate:.2f}"
+
+
+def _peers(redis_url: str, missing: dict[str, str], apart: ExitStack) -> Iterator[tuple[str, Check]]:
+    """Those that can be started; the others are noted in `missing`."""
+    for peer in peers.PEERS:
+        if peer.name in missing:
+            continue
+        try:
+            port, cookie = apart.enter_context(peers.started(peer, redis_url, THREADS))
+        except (OSError, RuntimeError) as error:
+            missing[peer.name] = f"it did not start ({error})"
+            continue
+        yield peer.name, Check(port, load.request("GET", peer.check, headers={"Cookie": cookie}))
 
 
 @contextmanager

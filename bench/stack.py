@@ -58,9 +58,11 @@ class Stack:
 
 
 @contextmanager
-def running(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], environment: dict[str, str], *, cwd: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     quiet = subprocess.DEVNULL  # each request has a line in the log
-    process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet)
+    process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet, cwd=cwd)
     try:
         yield process
     finally:

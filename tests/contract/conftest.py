@@ -15,11 +15,9 @@ from tests.servers import Valkey
 
 Reader = Process | AsyncProcess
 
-every_store = pytest.mark.parametrize(  # one server with each database, Sentinels, a Cluster
-    ("database_url", "valkey"),
-    [("sqlite", "single"), ("postgresql", "single"), ("sqlite", "sentinels"), ("sqlite", "cluster")],
-    indirect=True,
-)
+STORES = [("sqlite", "single"), ("postgresql", "single"), ("sqlite", "cluster"), ("sqlite", "sentinels")]
+every_store = pytest.mark.parametrize(("database_url", "valkey"), STORES, indirect=True)
+server_or_cluster = pytest.mark.parametrize(("database_url", "valkey"), STORES[:-1], indirect=True)
 
 
 @pytest.fixture
