@@ -1,11 +1,12 @@
 """`AuthSession(app)` for Flask and for Quart: the same store, the same promises, an application's own keys."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from flask import Flask
+from flask import Flask, flash, get_flashed_messages, render_template_string
 from flask import session as flask_session
 from quart import Quart, websocket
 from quart import session as quart_session
@@ -285,3 +286,37 @@ async def test_a_websocket_of_quart_knows_who_it_is_and_may_keep_something(setti
             await asyncio.sleep(0.02)
     assert dropin.session(cookie).get("seen")
     dropin.services.close()
+
+
+# -- what Flask does with a session by itself --------------------------------------------------------------------------
+
+
+def test_flashed_messages_come_once_and_templates_know_the_user(settings: Settings, token: Token) -> None:
+    shop = Application("flask", settings)
+    try:
+        shop.value(lambda: flash("saved"), token)
+        assert shop.value(get_flashed_messages, token) == ["saved"]
+        assert shop.value(get_flashed_messages, token) == []
+        assert shop.value(lambda: render_template_string("{{ session.user.email }}"), token) == EMAIL
+        assert shop.value(lambda: render_template_string("{{ session.user is none }}")) == "True"
+    finally:
+        shop.close()
+
+
+def test_tests_of_an_application_may_write_to_the_session(settings: Settings, token: Token) -> None:
+    shop = Application("flask", settings)
+    try:
+        client = shop.app.test_client()
+        client.set_cookie(settings.cookie_name, write_token(shop.dropin.services.keyring, token))
+        with client.session_transaction() as opened:
+            opened["cart"] = [1]
+        assert shop.kept(token) == {"cart": [1]}
+    finally:
+        shop.close()
+
+
+def test_a_request_that_looks_counts_as_use(shop: Application, token: Token, services: Services) -> None:
+    services.store.clock = shop.dropin.services.store.clock = lambda: time.time() + 3600
+    shop.value(lambda: shop.session.user.email, token)
+    (listed,) = services.sessions.of_user(services.accounts.get(EMAIL).id)
+    assert listed.seen >= listed.created + 3600
