@@ -1,5 +1,6 @@
 """Fixtures that every room shares. Each test has its own Valkey, its own database and its own secrets."""
 
+import os
 import secrets
 import shutil
 import time
@@ -21,6 +22,11 @@ from tests.smtp import SmtpServer
 
 PASSWORD = "correct horse battery staple"
 ORIGIN = "http://127.0.0.1:8000"
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half of the time a test waits for a process that it has started."""
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,6 +71,11 @@ class Guarded:
         self.run = run
         self.app = app
         self.port = int(run.url.rpartition(":")[2])
+
+    @cached_property
+    def email(self) -> str:
+        """Of somebody who may log in."""
+        return self.run.new_user()
 
     def ask(self, head: str, body: bytes = b"") -> tuple[int, bytes]:
         """Send a request as it stands; its status (0: the connection was closed without one), and the whole answer."""
@@ -200,7 +206,7 @@ async def test_the_application_is_told_who_it_is(guarded: Guarded) -> None:
 
 
 async def test_a_person_is_led_to_the_login_and_back(guarded: Guarded) -> None:
-    email = guarded.run.new_user()
+    email = guarded.email
     async with Browser(guarded.run) as browser:
         browser.headers["Accept"] = "text/html"
         answer = await browser.get("/app/page?a=1&b=2")
@@ -214,7 +220,7 @@ async def test_a_person_is_led_to_the_login_and_back(guarded: Guarded) -> None:
 
 @pytest.mark.parametrize("trick", TRICKS)
 async def test_nobody_says_of_themselves_who_they_are(guarded: Guarded, trick: str) -> None:
-    email = guarded.run.new_user()
+    email = guarded.email
     async with Browser(guarded.run) as browser:
         await browser.log_in(email)
         before = len(guarded.app.seen)
@@ -262,7 +268,7 @@ def test_a_stranger_never_reaches_the_application(guarded: Guarded, head: str) -
 
 
 async def test_two_cookies_of_our_name_are_refused(guarded: Guarded) -> None:
-    email = guarded.run.new_user()
+    email = guarded.email
     async with Browser(guarded.run) as browser:
         await browser.log_in(email)
         before = len(guarded.app.seen)
@@ -278,7 +284,7 @@ async def test_two_cookies_of_our_name_are_refused(guarded: Guarded) -> None:
 
 
 async def test_while_no_store_can_tell_nobody_is_let_through(guarded: Guarded) -> None:
-    email = guarded.run.new_user()
+    email = guarded.email
     async with Browser(guarded.run) as browser:
         await browser.log_in(email)
         with without_stores(guarded.run):
@@ -303,7 +309,7 @@ def without_stores(run: Run) -> Iterator[None]:
 
 async def test_while_the_service_is_down_nobody_is_let_through(guarded: Guarded) -> None:
     """The last: it takes the service away, and brings it back."""
-    email = guarded.run.new_user()
+    email = guarded.email
     async with Browser(guarded.run) as browser:
         await browser.log_in(email)
         guarded.run.server.stop()
