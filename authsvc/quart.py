@@ -28,7 +28,7 @@ class AuthSession:
 
     def init_app(self, app: Quart) -> None:
         """Raises Misconfigured, with a sentence that names the variable."""
-        dropin = DropIn(self._settings, self._name or app.name)
+        dropin = DropIn(self._settings, app.name if self._name is None else self._name)
         app.extensions["authsvc.session"] = dropin
         app.session_interface = _Interface(dropin)  # type: ignore[assignment]  # typed as the default one
         app.register_error_handler(AuthsvcError, answer)

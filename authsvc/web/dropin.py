@@ -5,10 +5,11 @@ are authsvc's. See docs/drop-in.md.
 """
 
 import json
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from authsvc.core.crypto import token_of
-from authsvc.core.errors import AuthsvcError, Unauthenticated
+from authsvc.core.errors import AuthsvcError, Misconfigured, Unauthenticated
 from authsvc.core.settings import Settings
 from authsvc.services import build
 from authsvc.web.cookie import CookieSession
@@ -38,14 +39,16 @@ class AppSession(CookieSession):
     def load(self) -> None:
         if self.failure:
             raise self.failure
-        super().load()
+        try:
+            super().load()
+        except AuthsvcError as error:
+            self.failure = error
+            raise
 
     def load_beforehand(self) -> None:
         """Whoever looks at it afterwards need not wait, and meets the error if there was one."""
-        try:
+        with suppress(AuthsvcError):
             self.load()
-        except AuthsvcError as error:
-            self.failure = error
 
     def __setitem__(self, key: str, value: Any) -> None:
         if self.record is None:
@@ -65,6 +68,8 @@ class DropIn:
     """Connects to nothing yet. `name` tells the keys of one application from those of another."""
 
     def __init__(self, settings: Settings | None, name: str) -> None:
+        if not name or ":" in name:
+            raise Misconfigured(f"An application's name is not empty and has no colon in it: {name!r}.")
         self.services = build((settings or Settings.read()).for_storage())
         self._prefix = f"{name}:"
 
@@ -88,13 +93,16 @@ def answer(error: AuthsvcError) -> tuple[str, int, dict[str, str]]:
 
 
 def finish(response: Any, session: AppSession, failure: AuthsvcError | None) -> None:
-    """An answer that depends on who asks says so to caches; one whose session could not be saved says that instead."""
+    """An answer that depends on who asks says so to caches. One whose session could not be saved says that instead, and
+    so does one that was made without knowing who asks."""
     if session.opened:
         response.vary.add("Cookie")
         response.headers.setdefault("Cache-Control", "no-store")
+    if session.opened and session.failure and response.status_code < 500:
+        failure = session.failure
     if failure:
         body, response.status_code, told = answer(failure)
         response.set_data(body)
         response.headers.update(told)
-        for name in ("Location", "Set-Cookie"):
+        for name in ("Location", "Set-Cookie", "Content-Encoding"):
             response.headers.remove(name)

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pytest
@@ -240,6 +241,22 @@ def test_when_nobody_can_tell_the_answer_is_503_and_nobody_is_logged_out(
     assert away.ask(None, token).status == 200, "a page that needs no session does not notice"
 
 
+@pytest.mark.promise("L3")
+def test_an_answer_that_was_made_without_knowing_who_asks_is_not_given(
+    make: Callable[..., Application], token: Token
+) -> None:
+    away = make(redis_url="unix:///nonexistent.sock", database_url="sqlite:////nonexistent/db")
+
+    def careless() -> str:
+        with suppress(Exception):
+            return f"Hello {away.session.user.email}"
+        return "Hello stranger"
+
+    answer = away.ask(careless, token)
+    assert answer.status == 503
+    assert "stranger" not in str(answer.json)
+
+
 @pytest.mark.promise("L1")
 def test_what_could_not_be_saved_is_not_acknowledged(
     shop: Application, token: Token, services: Services, monkeypatch: pytest.MonkeyPatch
@@ -262,7 +279,10 @@ def test_what_a_session_cannot_keep_is_said(shop: Application, token: Token) -> 
     assert shop.value(lambda: shop.session.user.email, token) == EMAIL
 
 
-def test_without_a_secret_the_application_does_not_start(settings: Settings) -> None:
+def test_an_application_that_cannot_work_does_not_start(settings: Settings) -> None:
+    for name in ("", "a:b"):
+        with pytest.raises(Misconfigured, match="name"):
+            for_flask.AuthSession(Flask("x"), settings=settings, name=name)
     with pytest.raises(Misconfigured, match="AUTHSVC_SECRET_KEYS"):
         for_flask.AuthSession(Flask("x"), settings=settings.model_copy(update={"secret_keys": ()}))
 
