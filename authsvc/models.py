@@ -190,3 +190,114 @@ class Schedule(Base):
 
     kind: Mapped[str] = mapped_column(String(32), primary_key=True)
     due_at: Mapped[int]
+
+
+class SigningKey(Base):
+    """A key that signs tokens. `public` is its JWK; `private` the private one, sealed by the installation's secret. It
+    is published from `created_at` on, signs from `signs_at` until the next one does, and goes once nothing that it has
+    signed is valid any more. One that is revoked is refused at once."""
+
+    __tablename__ = "signing_keys"
+
+    kid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    alg: Mapped[str] = mapped_column(String(16))
+    public: Mapped[dict[str, Any]]
+    private: Mapped[bytes]
+    created_at: Mapped[int]
+    signs_at: Mapped[int] = mapped_column(index=True)
+    revoked_at: Mapped[int | None]
+
+
+class Client(Base):
+    """An application that gets tokens here: a public one, or one with a secret, of which a keyed SHA-256 is stored.
+    `first_party` needs no consent of the user."""
+
+    __tablename__ = "clients"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    secret: Mapped[bytes | None] = mapped_column(LargeBinary(32))
+    grant_types: Mapped[list[str]]
+    redirect_uris: Mapped[list[str]]
+    logout_uris: Mapped[list[str]]  # where a browser may be sent after a logout
+    backchannel_uri: Mapped[str | None] = mapped_column(String(2048))
+    scopes: Mapped[list[str]]
+    audiences: Mapped[list[str]]
+    first_party: Mapped[bool] = mapped_column(server_default=false())
+    created_at: Mapped[int]
+
+
+class Consent(Base):
+    """What a user lets a client of somebody else do."""
+
+    __tablename__ = "consents"
+
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ForeignKey("clients.id", ondelete="CASCADE"), primary_key=True)
+    scopes: Mapped[list[str]]
+    granted_at: Mapped[int]
+
+
+class Grant(Base):
+    """What came of one code: access tokens with its id, and a family of refresh tokens. These are not stored: the one
+    of a `generation` is made anew from the id (domain/grants.py). It ends with its session, or before that."""
+
+    __tablename__ = "grants"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ForeignKey("clients.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    sid: Mapped[str] = mapped_column(ForeignKey("sessions.sid", ondelete="CASCADE"), index=True)
+    scope: Mapped[str] = mapped_column(String(2000))
+    audience: Mapped[str] = mapped_column(String(2000))
+    generation: Mapped[int] = mapped_column(server_default="0", default=0)
+    rotated_at: Mapped[int]
+    created_at: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(index=True)
+    ended_at: Mapped[int | None]
+    ended_why: Mapped[str | None] = mapped_column(String(32))
+
+
+class Code(Base):
+    """An authorization code: sha256 of it, and what it was given for. `grant_id` is what came of it."""
+
+    __tablename__ = "codes"
+
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    client_id: Mapped[str] = mapped_column(ForeignKey("clients.id", ondelete="CASCADE"))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    sid: Mapped[str] = mapped_column(ForeignKey("sessions.sid", ondelete="CASCADE"), index=True)
+    redirect_uri: Mapped[str] = mapped_column(String(2048))
+    scope: Mapped[str] = mapped_column(String(2000))
+    audience: Mapped[str] = mapped_column(String(2000))
+    nonce: Mapped[str | None] = mapped_column(String(512))
+    challenge: Mapped[str] = mapped_column(String(128))
+    created_at: Mapped[int]
+    expires_at: Mapped[int] = mapped_column(index=True)
+    used_at: Mapped[int | None]
+    grant_id: Mapped[str | None] = mapped_column(String(32))
+
+
+class ApiKey(Base):
+    """A key that a person has made for programs that act as them; a keyed SHA-256 of its secret is stored."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(String(100))
+    scopes: Mapped[list[str]]
+    created_at: Mapped[int]
+    expires_at: Mapped[int | None]
+    used_at: Mapped[int | None]
+    revoked_at: Mapped[int | None]
+
+
+class RevokedToken(Base):
+    """An access token of a client itself that was revoked before its time; it is kept for as long as it would live."""
+
+    __tablename__ = "revoked_tokens"
+
+    jti: Mapped[str] = mapped_column(String(32), primary_key=True)
+    expires_at: Mapped[int] = mapped_column(index=True)
