@@ -6,6 +6,9 @@
     │   └── TokenInvalid        a link or code of a mail is used, expired, or was never ours
     ├── Unauthenticated         nobody is logged in here
     │   └── InvalidCredentials  the email or the password is wrong
+    ├── TokenRefused            an access token that is not valid here, or no longer; `reason` is one word
+    ├── InsufficientScope       the token is good, and does not allow this
+    ├── InsufficientAuthentication  the login behind the token is too long ago (RFC 9470)
     ├── EmailUnverified         the password is right, and the email is not yet confirmed
     ├── StepUpRequired          the login is too long ago for this; prove again who you are
     ├── Forbidden               this is not for you, whatever you prove
@@ -16,7 +19,10 @@
     ├── Unavailable             a part is down; try again after `retry_after` seconds
     │   ├── StorageDown         SQL does not answer
     │   ├── RedisDown           Redis does not answer (SQL takes over; users never see it)
-    │   └── Busy                more logins than this machine can hash
+    │   ├── Busy                more logins than this machine can hash
+    │   ├── IssuerDown          a verifier has no keys, for the issuer of the tokens does not answer
+    │   ├── KeysRefused         the keys that an issuer publishes are not fit to check signatures with
+    │   └── RevocationsUnknown  a verifier does not hear which tokens have been revoked
     └── Misconfigured           the service refuses to start like this
 
 An error carries a stable word (`code`) and a sentence; the edges (`web/errors.py`, `bridge/protocol.py`) carry
@@ -70,6 +76,40 @@ class Unauthenticated(AuthsvcError):
 class InvalidCredentials(Unauthenticated):
     code = "invalid_credentials"
     sentence = "The email or the password is wrong."
+
+
+class TokenRefused(AuthsvcError):
+    """`reason` is a stable word, for logs and counters: malformed, unknown_key, algorithm, signature, type, issuer,
+    audience, expired, not_yet, lifetime, revoked. Whoever sent the token learns none of it."""
+
+    code = "invalid_token"
+    sentence = "This access token is not valid, or no longer."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class InsufficientScope(AuthsvcError):
+    """`scope` is what would be needed, as in RFC 6750, 3."""
+
+    code = "insufficient_scope"
+    sentence = "This access token does not allow that."
+
+    def __init__(self, scope: str) -> None:
+        super().__init__()
+        self.scope = scope
+
+
+class InsufficientAuthentication(AuthsvcError):
+    """`max_age` is how long ago a login may be, in seconds."""
+
+    code = "insufficient_user_authentication"
+    sentence = "The login was too long ago for this. Prove again who you are, and come with a new token."
+
+    def __init__(self, max_age: int) -> None:
+        super().__init__()
+        self.max_age = max_age
 
 
 class EmailUnverified(AuthsvcError):
@@ -139,6 +179,21 @@ class RedisDown(Unavailable):
 class Busy(Unavailable):
     code = "busy"
     sentence = "Too many people are logging in at this moment. Try again in a few seconds."
+
+
+class IssuerDown(Unavailable):
+    code = "issuer_unavailable"
+    sentence = "Access tokens cannot be checked right now. Try again in a moment."
+
+
+class KeysRefused(Unavailable):
+    code = "keys_refused"
+    sentence = "The keys of the issuer of access tokens are not usable."
+
+
+class RevocationsUnknown(Unavailable):
+    code = "revocations_unknown"
+    sentence = "It is not known right now which access tokens have been revoked. Try again in a moment."
 
 
 class Misconfigured(AuthsvcError):

@@ -16,6 +16,9 @@ STATUS: dict[type[AuthsvcError], int] = {
     errors.Unauthenticated: 401,
     errors.InvalidCredentials: 401,
     errors.TokenInvalid: 400,
+    errors.TokenRefused: 401,
+    errors.InsufficientAuthentication: 401,
+    errors.InsufficientScope: 403,
     errors.EmailUnverified: 403,
     errors.StepUpRequired: 403,
     errors.Forbidden: 403,
@@ -28,6 +31,9 @@ STATUS: dict[type[AuthsvcError], int] = {
     errors.StorageDown: 503,
     errors.RedisDown: 503,
     errors.Busy: 503,
+    errors.IssuerDown: 503,
+    errors.KeysRefused: 503,
+    errors.RevocationsUnknown: 503,
     errors.Misconfigured: 500,
 }
 HTTP_CODES = {
