@@ -9,14 +9,17 @@ from authsvc.core.settings import Settings
 from authsvc.core.store import Clock, Store
 from authsvc.db import Database
 from authsvc.domain.accounts import Accounts
+from authsvc.domain.clients import Clients
 from authsvc.domain.deletions import Deletions
 from authsvc.domain.exports import Exports
 from authsvc.domain.jobs import Jobs
+from authsvc.domain.keys import Keys
 from authsvc.domain.links import Links
 from authsvc.domain.outbox import Outbox
 from authsvc.domain.passwords import Passwords
 from authsvc.domain.registrations import Registrations
 from authsvc.domain.sessions import Sessions
+from authsvc.domain.tokens import Tokens
 from authsvc.domain.upkeep import Upkeep
 from authsvc.login.flow import Login
 from authsvc.login.password import Hasher
@@ -43,6 +46,9 @@ class Services:
     deletions: Deletions
     exports: Exports
     upkeep: Upkeep
+    keys: Keys
+    clients: Clients
+    tokens: Tokens
 
     def close(self) -> None:
         self.hasher.close()
@@ -66,8 +72,10 @@ def build(settings: Settings, clock: Clock = time.time) -> Services:
     recovery = Recovery(settings, keyring, passwords, links, sessions, hasher, login, store.clock)
     deletions = Deletions(db, accounts, sessions, jobs, links, settings, store.clock)
     exports = Exports(db, jobs, outbox, store.clock)
+    keys, clients = Keys(db, keyring, settings, clock), Clients(db, keyring, settings, clock)
+    tokens = Tokens(keys, settings, clock)
     upkeep = Upkeep(db, sessions, deletions, store.clock)
     return Services(
         settings, keyring, db, store, outbox, jobs, links, sessions, accounts, hasher, login, registration, recovery,
-        deletions, exports, upkeep,
+        deletions, exports, upkeep, keys, clients, tokens,
     )  # fmt: skip

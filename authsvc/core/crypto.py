@@ -12,6 +12,10 @@ import secrets
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+NONCE_BYTES = 12
 SID_BYTES, SECRET_BYTES, TAG_BYTES = 16, 32, 18
 ALPHABET = bytes.maketrans(b"-_+/", b"+/!!")
 TOKEN_CHARS = (SID_BYTES + SECRET_BYTES + TAG_BYTES) * 4 // 3
@@ -55,6 +59,21 @@ class Keyring:
     def accepts(self, purpose: str, message: bytes, tag: bytes) -> bool:
         return any(equal(self._tag(key, message), tag) for key in self._keys(purpose))
 
+    def seal(self, purpose: str, message: bytes) -> bytes:
+        """Encrypted and authenticated, to lie at rest (AES-256-GCM). The message is bound to its purpose."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + AESGCM(self._sealing_key(self._secret_keys[0], purpose)).encrypt(nonce, message, None)
+
+    def unseal(self, purpose: str, sealed: bytes) -> bytes | None:
+        """What was sealed with one of the secrets for this purpose; None for anything else."""
+        for secret in self._secret_keys:
+            try:
+                cipher = AESGCM(self._sealing_key(secret, purpose))
+                return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], None)
+            except (InvalidTag, ValueError):  # another secret's, or no sealed text at all
+                continue
+        return None
+
     def each(self) -> Iterator["Keyring"]:
         """A keyring for each secret alone: what was made with an older one can be made again."""
         return (Keyring((key,)) for key in self._secret_keys)
@@ -64,6 +83,10 @@ class Keyring:
             keys = (hmac.digest(key, b"authsvc " + purpose.encode(), "sha256") for key in self._secret_keys)
             self._derived[purpose] = tuple(hmac.new(key, digestmod="sha256") for key in keys)
         return self._derived[purpose]
+
+    @staticmethod
+    def _sealing_key(secret: bytes, purpose: str) -> bytes:
+        return hmac.digest(secret, b"authsvc seal " + purpose.encode(), "sha256")
 
     @staticmethod
     def _tag(key: hmac.HMAC, message: bytes) -> bytes:

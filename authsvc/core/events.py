@@ -19,9 +19,10 @@ USER_DELETED = "user.deleted"
 LOGIN_FAILED = "login.failed"
 REGISTRATION_ASKED = "registration.asked"
 PASSWORD_FORGOTTEN = "password.forgotten"  # noqa: S105 - a name
+KEY_REVOKED = "key.revoked"
 TASK_CHANGED = "task.changed"  # progress: told live and kept nowhere
 
-LIVE = frozenset({SESSION_STARTED, SESSION_ENDED, ACCOUNT_CHANGED, ROLES_CHANGED, TASK_CHANGED})
+LIVE = frozenset({SESSION_STARTED, SESSION_ENDED, ACCOUNT_CHANGED, ROLES_CHANGED, KEY_REVOKED, TASK_CHANGED})
 
 ATTEMPTS = (LOGIN_FAILED, REGISTRATION_ASKED, PASSWORD_FORGOTTEN)  # what strangers may do only so often
 

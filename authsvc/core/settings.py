@@ -152,7 +152,22 @@ class Settings(BaseSettings):
     sockets_per_session: int = Field(32, ge=1)
     """Sockets and streams that one session may hold open in one bridge process."""
 
-    @field_validator("secret_keys", "trusted_origins", mode="before")
+    signing_alg: Literal["ES256", "EdDSA", "RS256"] = "ES256"
+    """The algorithm of the next key that signs tokens. `EdDSA` is that of Ed25519."""
+
+    key_rotation: int = Field(30 * DAY, ge=5)
+    """A new key signs tokens after this time. `authsvc key rotate` does it earlier."""
+
+    jwks_max_age: int = Field(5 * MINUTE, ge=1)
+    """How long others may keep our public keys. A new key is published for twice as long before it signs."""
+
+    scopes: Annotated[tuple[str, ...], NoDecode] = ()
+    """Scopes of this installation's own services, such as `notes:read,notes:write`, beside those built in."""
+
+    audiences: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names or addresses of this installation's own services, for which tokens may be asked."""
+
+    @field_validator("secret_keys", "trusted_origins", "scopes", "audiences", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
