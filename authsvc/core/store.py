@@ -100,47 +100,62 @@ def load(
 
     Raises StorageDown if neither SQL nor a copy can tell.
     """
-    session, sql_answers = yield from _find(token, select, clock)
+    session, sql_answers = yield from _find(token.sid, token.hash, select, clock)
     if session is None or touch is None or not sql_answers or clock() - session.seen < TOUCH_EVERY:
         return session
     try:
         touched, _ = yield from sync(token.sid, touch, clock)
     except StorageDown:
         return session
-    return _answer(touched.session, token, clock())
+    return _answer(touched.session, token.hash, clock())
 
 
-def _answer(session: Session | None, token: Token, now: float) -> Session | None:
-    return session if session and equal(session.hash, token.hash) and alive(session, now) else None
+def load_by_sid(sid: str, select: Callable[[], Any], clock: Clock) -> Operation[Session | None]:
+    """The live session of this id, or None: for who proves by something else than its cookie that they may ask, such as
+    an access token with the id inside our signature. It is no use of the session, which keeps its time-outs.
+
+    Raises StorageDown if neither SQL nor a copy can tell.
+    """
+    session, _ = yield from _find(sid, None, select, clock)
+    return session
 
 
-def _find(token: Token, select: Callable[[], Any], clock: Clock) -> Operation[tuple[Session | None, bool]]:
+def _answer(session: Session | None, wanted: bytes | None, now: float) -> Session | None:
+    """The session if it is alive, and its hash is the wanted one (None: whatever it is)."""
+    if session is None or not (wanted is None or equal(session.hash, wanted)):
+        return None
+    return session if alive(session, now) else None
+
+
+def _find(
+    sid: str, wanted: bytes | None, select: Callable[[], Any], clock: Clock
+) -> Operation[tuple[Session | None, bool]]:
     """The live session from a copy that is believed, else from SQL; and False if SQL was asked and did not answer."""
     try:
-        seen = yield from _look(token.sid, clock)
+        seen = yield from _look(sid, clock)
     except RedisDown:
-        return (yield from _only_sql(token, select, clock)), True
+        return (yield from _only_sql(wanted, select, clock)), True
     if seen.value == ENDED:
         return None, True
     copy = decode(seen.value) if seen.value else None
-    if copy and copy.session.sid != token.sid:  # another caller's reply: not a word of it is believed
-        return (yield from _only_sql(token, select, clock)), True
+    if copy and copy.session.sid != sid:  # another caller's reply: not a word of it is believed
+        return (yield from _only_sql(wanted, select, clock)), True
     now = clock()
-    known = _answer(copy.session, token, now) if copy else None
+    known = _answer(copy.session, wanted, now) if copy else None
     if copy and known and _believed(copy, seen.run, now, L):
         return known, True
     try:
-        found, _ = yield from sync(token.sid, select, clock, seen)
+        found, _ = yield from sync(sid, select, clock, seen)
     except StorageDown:  # the time is that of now: SQL may have taken a while to fail
         if copy and known and _believed(copy, seen.run, clock(), G):
             return known, False
         raise
-    return _answer(found.session, token, clock()), True
+    return _answer(found.session, wanted, clock()), True
 
 
-def _only_sql(token: Token, select: Callable[[], Any], clock: Clock) -> Operation[Session | None]:
+def _only_sql(wanted: bytes | None, select: Callable[[], Any], clock: Clock) -> Operation[Session | None]:
     found: Found = yield Statement(select)
-    return _answer(found.session, token, clock())
+    return _answer(found.session, wanted, clock())
 
 
 def sync(

@@ -97,6 +97,11 @@ class Sessions:
         """The live session of a token, or None; counts as use. Raises StorageDown when nobody can tell."""
         return self._store.run(store.load(token, self.selecting(token.sid), self._store.clock, self.touching(token)))
 
+    def by_sid(self, sid: str) -> Session | None:
+        """The live session of an id that somebody has proved otherwise than by its cookie, or None; does not count as
+        use. Raises StorageDown when nobody can tell."""
+        return self._store.run(store.load_by_sid(sid, self.selecting(sid), self._store.clock))
+
     def save(self, session: Session, changed: dict[str, Any], removed: frozenset[str] = frozenset()) -> Session | None:
         """Write some keys of the session's data and remove others; the rest stays as others left it. None: it ended.
 

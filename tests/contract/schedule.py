@@ -18,7 +18,7 @@ from authsvc.core.crypto import Token
 from authsvc.core.errors import RedisDown, StorageDown
 from authsvc.core.session import Session
 from authsvc.core.settings import Settings
-from authsvc.core.store import Ask, AsyncStore, Found, Statement, Store
+from authsvc.core.store import Ask, AsyncStore, Found, Statement, Store, load_by_sid
 from authsvc.db import AsyncDatabase, Database
 from authsvc.domain.accounts import Accounts
 from authsvc.domain.jobs import Jobs
@@ -176,6 +176,9 @@ class Process(Faults):
     def load(self, token: Token) -> Session | None:
         return self.sessions.load(token)
 
+    def load_by_sid(self, sid: str) -> Session | None:
+        return self.sessions.by_sid(sid)
+
     def new_user(self, email: str = "anna@example.org", *roles: str) -> str:
         return self.accounts.create(email, "no password", name="Anna", roles=roles).id
 
@@ -300,6 +303,10 @@ class AsyncProcess(Faults):
         for _ in range(2):
             await asyncio.sleep(0)  # a real loop would have run all the time, and noticed what the server has closed
         return await self.store.load(token, self._loader)
+
+    def load_by_sid(self, sid: str) -> Session | None:
+        operation = load_by_sid(sid, lambda: self._loader(sid), self.store.clock)
+        return self._runner.run(self.store.run(operation))
 
     def move_to(self, server: Valkey) -> None:
         self._runner.run(self.store.redis.close())
