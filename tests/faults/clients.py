@@ -89,12 +89,12 @@ class Client(threading.Thread):
     def login(self) -> None:
         email, user = self._chance.choice(list(self._field.users.items()))
         number = self._field.book.invoke("login", user=user)
-        status, _, cookie = self._call("POST", "/api/login", {"email": email, "password": PASSWORD})
+        status, answer, cookie = self._call("POST", "/api/login", {"email": email, "password": PASSWORD})
         if status != 200 or not cookie:
             self._told(number, "unknown", status=status)
             return
         session = Known(f"s{next(self._field.names)}", user, cookie)
-        self._told(number, "ok", session=session.name)
+        self._told(number, "ok", session=session.name, sid=answer["session"]["sid"])
         self._field.sessions.append(session)
 
     def check(self, session: Known) -> None:

@@ -252,3 +252,8 @@ def web(port: int, environment: dict[str, str], log: Path) -> Process:
         "--no-access-log", "--log-level", "warning", "tests.faults.apps:app",
     ]  # fmt: skip
     return Process(command, environment, log)
+
+
+def authsvc(part: str, environment: dict[str, str], folder: Path) -> Process:
+    command = [str(Path(sys.executable).with_name("authsvc")), part]
+    return Process(command, environment, folder / f"{part}.log")

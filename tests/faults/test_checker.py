@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.checker import BREAKER, CLOCKS, G, L, violations
+from tests.faults.checker import CLOCKS, HEARD, LOOKED, G, L, violations
+from tests.faults.history import BREAKER
 
 
 class Story:
@@ -39,7 +40,7 @@ class Story:
         return self
 
     def login(self, session: str = "s", user: str = "anna") -> "Story":
-        return self.tell("login", user=user, answer={"session": session})
+        return self.tell("login", user=user, answer={"session": session, "sid": f"sid of {session}"})
 
     def check(self, result: str = "ok", session: str = "s", saw: str = "anna") -> "Story":
         return self.tell("check", result, session=session, answer={"saw": saw})
@@ -49,6 +50,17 @@ class Story:
 
     def save(self, key: str) -> "Story":
         return self.tell("save", session="s", key=key, answer={"saw": "anna"})
+
+    def open(self, op: str = "socket", session: str = "s") -> int:
+        number = self.begin(op, session=session)
+        self.end(number, "ok", **({"saw": "anna"} if op == "socket" else {}))
+        return number
+
+    def event(self, number: int, name: str, session: str) -> "Story":
+        return self.end(number, "event", name=name, sid=f"sid of {session}")
+
+    def closed(self, number: int, why: str = "ended") -> "Story":
+        return self.end(number, "closed", why=why)
 
     @property
     def broken(self) -> list[str]:
@@ -83,7 +95,78 @@ def test_a_use_that_began_before_the_answer_of_the_end_may_be_accepted() -> None
 def test_end_all_ends_no_session_whose_login_it_did_not_know() -> None:
     story = Story()
     login = story.begin("login", user="anna")
-    assert story.tell("end_all", user="anna").end(login, session="s").check().broken == []
+    assert story.tell("end_all", user="anna").end(login, session="s", sid="sid of s").check().broken == []
+
+
+@pytest.mark.parametrize("op", ["socket", "stream"])
+def test_what_is_opened_after_an_end(op: str) -> None:
+    story = Story().login().tell("logout", session="s")
+    story.closed(story.open(op))
+    assert story.broken == ["ended_is_final"]
+
+
+@pytest.mark.parametrize("op", ["socket", "stream"])
+def test_what_stays_open_after_an_end_though_all_is_well(op: str) -> None:
+    story = Story().login()
+    opened = story.open(op)
+    story.tell("logout", session="s").wait(HEARD - 2).closed(opened)
+    assert story.broken == []
+
+    story = Story().login()
+    opened = story.open(op)
+    story.tell("logout", session="s").wait(HEARD).closed(opened, "left")
+    assert story.broken == ["ended_is_closed"]
+
+
+def test_what_is_never_closed() -> None:
+    story = Story().login()
+    story.open()
+    assert story.broken == []
+    assert story.tell("logout", session="s").broken == ["ended_is_closed"]
+
+
+@pytest.mark.parametrize(("after", "broken"), [(LOOKED - 5, []), (LOOKED, ["ended_is_closed"])])
+def test_faults_put_a_close_off_but_not_for_ever(after: int, broken: list[str]) -> None:
+    story = Story().login()
+    opened = story.open()
+    story.tell("logout", session="s")
+    for _ in range(0, after, 5):
+        story.fault("process").wait(5)
+    assert story.closed(opened).broken == broken
+
+
+def test_what_is_told_after_an_end() -> None:
+    story = Story().login()
+    opened = story.open()
+    story.tell("logout", session="s").login("t").event(opened, "session.started", "t").closed(opened)
+    assert story.broken == ["ended_is_told_nothing"]
+
+
+def test_what_was_begun_before_an_end_may_be_told_after_it() -> None:
+    story = Story().login()
+    opened = story.open()
+    login = story.begin("login", user="anna")
+    story.tell("logout", session="s").end(login, session="t", sid="sid of t")
+    assert story.event(opened, "session.started", "t").closed(opened).broken == []
+
+
+def test_a_session_that_goes_on_may_be_told_of_the_end_of_another() -> None:
+    story = Story().login().login("t")
+    opened = story.open(session="t")
+    story.tell("logout", session="s").event(opened, "session.ended", "s")
+    assert story.closed(opened, "left").broken == []
+
+
+def test_an_event_about_another_user() -> None:
+    story = Story().login().login("t", "bob")
+    opened = story.open()
+    assert story.event(opened, "session.started", "t").closed(opened, "left").broken == ["nobody_sees_another"]
+
+
+def test_a_connection_that_is_told_of_an_end_without_a_reason() -> None:
+    story = Story().login()
+    assert story.closed(story.open(), "lost").broken == []
+    assert story.closed(story.open(), "ended").broken == ["nobody_is_logged_out"]
 
 
 def test_a_write_that_is_lost() -> None:

@@ -9,6 +9,7 @@ from tests.faults.nemesis import run
 
 @pytest.mark.promise("R1")
 @pytest.mark.promise("R2")
+@pytest.mark.promise("R3")
 @pytest.mark.promise("R6")
 @pytest.mark.promise("L1")
 @pytest.mark.promise("L2")
@@ -20,8 +21,9 @@ def test_among_faults_no_promise_is_broken(tmp_path: Path, seed: int) -> None:
 
     assert result.broken == [], f"the history is in {result.history}"
     assert sum(result.faults.values()) > 5
-    for op in ("login", "check", "read", "save", "logout", "end_all", "spend"):
+    for op in ("login", "check", "read", "save", "logout", "end_all", "spend", "socket", "stream"):
         assert result.operations[f"{op} ok"], f"nobody did it: {op}"
+    assert result.operations["connection ended"]
 
 
 @pytest.mark.timeout(180)
