@@ -200,11 +200,12 @@ class SigningKey(Base):
     __tablename__ = "signing_keys"
 
     kid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    number: Mapped[int] = mapped_column(unique=True)  # each is one higher than the one before
     alg: Mapped[str] = mapped_column(String(16))
     public: Mapped[dict[str, Any]]
     private: Mapped[bytes]
     created_at: Mapped[int]
-    signs_at: Mapped[int] = mapped_column(index=True)
+    signs_at: Mapped[int]
     revoked_at: Mapped[int | None]
 
 

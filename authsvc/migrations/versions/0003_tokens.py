@@ -13,6 +13,7 @@ def upgrade() -> None:
     op.create_table(
         "signing_keys",
         sa.Column("kid", sa.String(64), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("alg", sa.String(16), nullable=False),
         sa.Column("public", sa.JSON(), nullable=False),
         sa.Column("private", sa.LargeBinary(), nullable=False),
@@ -20,8 +21,8 @@ def upgrade() -> None:
         sa.Column("signs_at", sa.BigInteger(), nullable=False),
         sa.Column("revoked_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("kid", name="pk_signing_keys"),
+        sa.UniqueConstraint("number", name="uq_signing_keys_number"),
     )
-    op.create_index("ix_signing_keys_signs_at", "signing_keys", ["signs_at"])
     op.create_table(
         "clients",
         sa.Column("id", sa.String(64), nullable=False),
