@@ -17,7 +17,6 @@ Reader = Process | AsyncProcess
 
 STORES = [("sqlite", "single"), ("postgresql", "single"), ("sqlite", "cluster"), ("sqlite", "sentinels")]
 every_store = pytest.mark.parametrize(("database_url", "valkey"), STORES, indirect=True)
-server_or_cluster = pytest.mark.parametrize(("database_url", "valkey"), STORES[:-1], indirect=True)
 
 
 @pytest.fixture

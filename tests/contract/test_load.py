@@ -10,11 +10,11 @@ from authsvc.core import store
 from authsvc.core.crypto import Token, new_token
 from authsvc.core.session import RECORD, Copy, decode
 from authsvc.core.settings import DAY, HOUR, MINUTE
-from tests.contract.conftest import Reader, forget, server_or_cluster, value_of
+from tests.contract.conftest import Reader, every_store, forget, value_of
 from tests.contract.schedule import AsyncProcess, Clock, Process
 from tests.servers import Valkey
 
-pytestmark = server_or_cluster
+pytestmark = every_store
 
 
 def copy_in(server: Valkey, token: Token) -> Copy:

@@ -10,11 +10,11 @@ from authsvc.core.crypto import Token, new_id, new_token
 from authsvc.core.errors import StorageDown
 from authsvc.core.session import decode
 from authsvc.core.settings import HOUR, MINUTE
-from tests.contract.conftest import Reader, forget, put_back, server_or_cluster, value_of
+from tests.contract.conftest import Reader, every_store, forget, put_back, value_of
 from tests.contract.schedule import AsyncProcess, Clock, Process
 from tests.servers import Valkey
 
-pytestmark = server_or_cluster
+pytestmark = every_store
 
 
 def test_it_is_the_session_that_its_cookie_finds(reader: Reader, token: Token) -> None:

@@ -10,11 +10,11 @@ from authsvc.core import store
 from authsvc.core.crypto import Token
 from authsvc.core.errors import BadRequest, StorageDown
 from authsvc.core.session import Session
-from tests.contract.conftest import Reader, forget, put_back, server_or_cluster, value_of
+from tests.contract.conftest import Reader, every_store, forget, put_back, value_of
 from tests.contract.schedule import AsyncProcess, Clock, Process
 from tests.servers import Valkey
 
-pytestmark = server_or_cluster
+pytestmark = every_store
 
 
 def loaded(reader: Reader, token: Token) -> Session:
