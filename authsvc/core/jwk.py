@@ -34,7 +34,7 @@ AnyKey = ECKey | OKPKey | RSAKey
 class PublicKey:
     kid: str
     alg: str
-    key: AnyKey = field(repr=False, compare=False)
+    key: AnyKey = field(repr=False, hash=False)
 
     def jwk(self) -> dict[str, Any]:
         """As it stands in a JWKS (RFC 7517, 4)."""
@@ -45,7 +45,7 @@ class PublicKey:
 class SigningKey:
     kid: str
     alg: str
-    key: AnyKey = field(repr=False, compare=False)
+    key: AnyKey = field(repr=False, hash=False)
 
     @property
     def public(self) -> PublicKey:

@@ -1,0 +1,69 @@
+"""The issuer's keys, kept (RFC 9111, RFC 5861), and when to ask for them. No I/O in here; `now` is monotonic."""
+
+import math
+import re
+from collections.abc import Mapping
+
+from authsvc.core.jwt import PublicKey, load_jwks
+
+UNSAID = 300.0  # seconds of each age that the issuer does not name
+LONGEST_AGE = 86_400.0
+PAUSE = 1.0  # seconds between two requests, whatever is asked for
+UNKNOWN_FOR = 10.0  # seconds for which a kid that the issuer does not know is not asked for again
+MAX_UNKNOWN = 1000
+
+
+class KeyCache:
+    def __init__(self) -> None:
+        self.keys: Mapping[str, PublicKey] = {}
+        self.fetches = 0
+        self._asked = self._fresh_until = self._usable_until = -math.inf
+        self._unknown: dict[str, float] = {}
+
+    def usable(self, now: float) -> bool:
+        return now < self._usable_until
+
+    def due(self, now: float) -> bool:
+        return now >= self._fresh_until and now - self._asked >= PAUSE
+
+    def unheard(self, kid: str, now: float) -> bool:
+        """Whether the issuer may know a key of this name that we do not know."""
+        return kid not in self.keys and self._unknown.get(kid, now) <= now
+
+    def worth_asking(self, kid: str | None, now: float) -> bool:
+        """Not twice within a second, however many kids are made up."""
+        return self.due(now) or (kid is not None and self.unheard(kid, now) and now - self._asked >= PAUSE)
+
+    def asking(self, now: float) -> None:
+        self.fetches += 1
+        self._asked = now
+
+    def fill(self, document: object, cache_control: str, now: float) -> bool:
+        """Take a JWKS. True if a key has gone since the last one. Raises KeysRefused, and then keeps what it had."""
+        keys = load_jwks(document)
+        gone = any(keys.get(kid) != key for kid, key in self.keys.items())
+        if keys != self.keys:  # else the same object says that nothing has changed
+            self.keys = keys
+        self._fresh_until = now + _seconds(cache_control, "max-age")
+        self._usable_until = self._fresh_until + _seconds(cache_control, "stale-while-revalidate")
+        return gone
+
+    def missing(self, kid: str, now: float) -> None:
+        while len(self._unknown) >= MAX_UNKNOWN:
+            del self._unknown[next(iter(self._unknown))]
+        self._unknown[kid] = now + UNKNOWN_FOR
+
+    def renew(self) -> None:
+        """They may have changed: ask at once."""
+        self._asked = self._fresh_until = -math.inf
+
+    def expire(self) -> None:
+        """One of them is no longer to be believed, and it is not known which."""
+        self.renew()
+        self.keys = {}
+        self._usable_until = -math.inf
+
+
+def _seconds(cache_control: str, directive: str) -> float:
+    found = re.search(rf'(?:^|[\s,]){directive}="?(\d{{1,9}})', cache_control, re.IGNORECASE)
+    return min(float(found[1]), LONGEST_AGE) if found else UNSAID
