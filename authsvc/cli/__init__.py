@@ -4,7 +4,7 @@ import os
 
 import click
 
-from authsvc.cli import job, service, session, user
+from authsvc.cli import client, job, key, service, session, user
 
 
 @click.group(context_settings={"max_content_width": 100})
@@ -22,3 +22,5 @@ for command in (service.run, service.web, service.bridge, service.worker, servic
 main.add_command(user.user)
 main.add_command(session.session)
 main.add_command(job.job)
+main.add_command(client.client)
+main.add_command(key.key)

@@ -155,12 +155,20 @@ class Clients:
 def check_uri(uri: str) -> None:
     """Raises InvalidFields unless a browser, or we, may be sent there: https, plain http on loopback alone (RFC 8252,
     7.3), or an application's own scheme that has a dot (7.1); never with a fragment (RFC 6749, 3.1.2) or a password."""
-    parts = urlsplit(uri)
-    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
     plain = all("!" <= char <= "~" for char in uri) and len(uri) <= LONGEST_URI and not {"#", "\\", "*"} & {*uri}
-    private = "." in parts.scheme and not parts.netloc
-    if not plain or "@" in parts.netloc or not ((secure and parts.hostname) or private):
+    if not plain or not _leads_home(uri):
         raise _invalid("uri", f"{uri[:100]!a} is not an https address (http on loopback, or a scheme with a dot).")
+
+
+def _leads_home(uri: str) -> bool:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # brackets that hold no IPv6 address
+        return False
+    if not parts.netloc:
+        return "." in parts.scheme
+    secure = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+    return secure and bool(parts.hostname) and "@" not in parts.netloc
 
 
 def _bound(client_id: str, secret: str) -> bytes:

@@ -1,48 +1,25 @@
 """The command line has the same effect as the same act over HTTP, at once, and says in its exit code how it went."""
 
 import json
-import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from authsvc.cli import main
 from authsvc.core.crypto import Token
-from authsvc.core.settings import SECRET_FILE, Settings
+from authsvc.core.settings import SECRET_FILE
 from authsvc.domain import jobs
 from authsvc.domain.sessions import Origin
 from authsvc.services import Services
+from tests.cli.conftest import Cli, invoke
 from tests.conftest import PASSWORD
 from tests.servers import Valkey
 
-Cli = Callable[..., Result]
 EMAIL = "ada@example.org"
-VARIABLES = ("instance", "database_url", "redis_url", "public_url", "argon2_time_cost", "argon2_memory_kib")
-
-
-@pytest.fixture(autouse=True)
-def _same_umask() -> Iterator[None]:
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
-
-
-def invoke(environment: dict[str, str], *arguments: str, stdin: str | bytes = "") -> Result:
-    cleared = {name: None for name in os.environ if name.startswith("AUTHSVC_")}
-    return CliRunner().invoke(main, arguments, input=stdin, env={**cleared, **environment})
-
-
-@pytest.fixture
-def cli(settings: Settings) -> Cli:
-    """The command line on the storage of `services`."""
-    environment = {f"AUTHSVC_{name.upper()}": str(getattr(settings, name)) for name in VARIABLES}
-    environment["AUTHSVC_SECRET_KEYS"] = settings.secret_keys[0].get_secret_value()
-    return lambda *arguments, **given: invoke(environment, *arguments, **given)
 
 
 def create(cli: Cli, email: str = EMAIL, *options: str) -> dict[str, Any]:
