@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 NONCE_BYTES = 12
 SID_BYTES, SECRET_BYTES, TAG_BYTES = 16, 32, 18
 ALPHABET = bytes.maketrans(b"-_+/", b"+/!!")
+SESSION_TOKEN = "session token"  # noqa: S105 - a purpose
 TOKEN_CHARS = (SID_BYTES + SECRET_BYTES + TAG_BYTES) * 4 // 3
 
 
@@ -112,18 +113,18 @@ def new_token(sid: str | None = None) -> Token:
     return Token(sid or new_id(), secrets.token_bytes(SECRET_BYTES))
 
 
-def write_token(keyring: Keyring, token: Token) -> str:
+def write_token(keyring: Keyring, token: Token, purpose: str = SESSION_TOKEN) -> str:
     body = base64.urlsafe_b64decode(token.sid + "==") + token.secret
-    return b64url(body + keyring.tag("session token", body))
+    return b64url(body + keyring.tag(purpose, body))
 
 
-def read_token(keyring: Keyring, value: str) -> Token | None:
-    """The token in a cookie's value, or None if we did not make it. Looks nothing up."""
+def read_token(keyring: Keyring, value: str, purpose: str = SESSION_TOKEN) -> Token | None:
+    """The token in a cookie's value, or None if we did not make it for this purpose. Looks nothing up."""
     raw = unb64url(value) if len(value) == TOKEN_CHARS else None
     if raw is None:
         return None
     body, tag = raw[:-TAG_BYTES], raw[-TAG_BYTES:]
-    if not keyring.accepts("session token", body, tag):
+    if not keyring.accepts(purpose, body, tag):
         return None
     return Token(b64url(body[:SID_BYTES]), body[SID_BYTES:])
 

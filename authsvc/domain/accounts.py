@@ -16,7 +16,7 @@ from authsvc.core.events import Fact
 from authsvc.core.settings import HOUR
 from authsvc.core.store import Clock
 from authsvc.db import Database
-from authsvc.domain import links, mails
+from authsvc.domain import api_keys, links, mails
 from authsvc.domain.jobs import Jobs
 from authsvc.domain.links import Link
 from authsvc.domain.mails import Mail
@@ -186,12 +186,13 @@ class Accounts:
             self._jobs.wake()
 
     def disable(self, email: str) -> Ending:
-        """Let an account in no more, and end all its sessions. Raises NotFound."""
+        """Let an account in no more, and end all its sessions and API keys. Raises NotFound."""
         user_id, now = self.get(email).id, int(self._clock())
         with self._db.transaction() as sql:
             facts, earlier = self._sessions.end_all_within(sql, user_id)
             sql.execute(update(User).where(User.id == user_id, User.disabled_at.is_(None)).values(disabled_at=now))
             facts += record(sql, [Fact(events.ACCOUNT_CHANGED, user_id, now, data={"disabled": True})])
+            api_keys.revoke_all(sql, user_id, now)
         return self._sessions.delivered(facts, earlier)
 
     def enable(self, email: str) -> None:

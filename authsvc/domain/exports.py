@@ -18,13 +18,14 @@ from authsvc.db import Database
 from authsvc.domain import jobs
 from authsvc.domain.jobs import EXPORT, Job, Jobs
 from authsvc.domain.outbox import Outbox
-from authsvc.models import Event, Result, Session, User, table
+from authsvc.models import ApiKey, Event, Result, Session, User, table
 from authsvc.models import Job as JobRow
 
 KEPT = DAY  # seconds for which an export can be fetched
 FILENAME = "account.zip"
 
-# Never the password's hash, nor the hash of a session's token: they are no use to their owner, and some to a thief.
+# Never the hash of a password, of a session's token or of an API key: they are no use to their owner, and some to a
+# thief.
 PARTS: dict[str, Callable[[str], Select[Any]]] = {
     "account": lambda user: select(
         User.id, User.email, User.name, User.roles, User.locale, User.created_at, User.disabled_at, User.logged_in_at,
@@ -34,6 +35,9 @@ PARTS: dict[str, Callable[[str], Select[Any]]] = {
         Session.sid, Session.created_at, Session.seen_at, Session.authenticated_at, Session.amr, Session.remember,
         Session.ip, Session.device, Session.data, Session.ended_at,
     ).where(Session.user_id == user).order_by(Session.created_at),
+    "api_keys": lambda user: select(
+        ApiKey.id, ApiKey.name, ApiKey.scopes, ApiKey.created_at, ApiKey.expires_at, ApiKey.used_at, ApiKey.revoked_at,
+    ).where(ApiKey.user_id == user).order_by(ApiKey.created_at),
     "events": lambda user: select(Event.at, Event.name, Event.sid, Event.ip, Event.data)
     .where(Event.user_id == user).order_by(Event.id),
     "mails": lambda user: select(JobRow.created_at, JobRow.data, JobRow.done_at, JobRow.dead_at)

@@ -13,7 +13,7 @@ from authsvc.core.session import Session
 from authsvc.core.settings import HOUR, Settings
 from authsvc.core.store import Clock
 from authsvc.db import Database
-from authsvc.domain import links, mails
+from authsvc.domain import api_keys, links, mails
 from authsvc.domain.accounts import email_key
 from authsvc.domain.jobs import Jobs
 from authsvc.domain.links import Link, Links
@@ -64,7 +64,8 @@ class Passwords:
         return Owner(user.email, user.name)
 
     def reset(self, link_id: str, password_hash: str) -> Ending:
-        """The new password of the account, and the end of all its sessions. Raises TokenInvalid."""
+        """The new password of the account, and the end of all its sessions and API keys: somebody else may have had
+        it. Raises TokenInvalid."""
         now = int(self._clock())
         with self._db.transaction() as sql:
             link = Links.use(sql, link_id, now, links.RESET)
@@ -74,12 +75,13 @@ class Passwords:
             facts, earlier = self._sessions.end_all_within(sql, user.id)
             sql.execute(update(User).where(User.id == user.id).values(password=password_hash, email_refused_at=None))
             facts += self._changed(sql, user, now)
+            api_keys.revoke_all(sql, user.id, now)
         self._jobs.wake()
         return self._sessions.delivered(facts, earlier)
 
     def change(self, own: Session, old_hash: str, new_hash: str) -> Ending:
-        """The new password of who is logged in, and the end of their other sessions. Raises InvalidCredentials if the
-        password was changed meanwhile."""
+        """The new password of who is logged in, and the end of their other sessions; their API keys stay. Raises
+        InvalidCredentials if the password was changed meanwhile."""
         now = int(self._clock())
         same = (User.id == own.user, User.password == old_hash, User.disabled_at.is_(None))
         with self._db.transaction() as sql:
@@ -93,13 +95,14 @@ class Passwords:
         return self._sessions.delivered(facts, earlier)
 
     def disown(self, link_id: str) -> tuple[Ending, str]:
-        """End the session that its owner does not know; returns also the id of a link that resets the password.
-        Raises TokenInvalid."""
+        """End the session that its owner does not know, and the API keys, which may come from it; returns also the id
+        of a link that resets the password. Raises TokenInvalid."""
         now = int(self._clock())
         with self._db.transaction() as sql:
             link: Link = Links.use(sql, link_id, now, links.NOT_ME)
             self._sessions.end_within(sql, link.data["sid"])
             links.void(sql, link.subject, now, links.CHANGE_EMAIL)  # that login may have asked for one
+            api_keys.revoke_all(sql, link.subject, now)
             reset = links.add(sql, links.RESET, link.subject, now)
         try:
             return self._sessions.end(link.data["sid"]), reset

@@ -6,12 +6,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, select
 
 from authsvc.core import events
-from authsvc.core.settings import DAY
+from authsvc.core.settings import DAY, MINUTE
 from authsvc.core.store import Clock
 from authsvc.db import Database
 from authsvc.domain.deletions import Deletions
 from authsvc.domain.sessions import Sessions
-from authsvc.models import Event, Job, Link, Registration, Result, Session
+from authsvc.models import ApiKey, Code, Event, Grant, Job, Link, Registration, Result, RevokedToken, Session
 
 BATCH = 500
 # How long what is over is kept, in seconds: for the account's owner, for operators, and for whoever looks into misuse.
@@ -19,6 +19,10 @@ ENDED_SESSIONS = 30 * DAY
 DONE_JOBS = 7 * DAY
 DEAD_JOBS = 90 * DAY
 USED_LINKS = DAY
+USED_CODES = DAY  # that one was used twice ends what came of it
+REVOKED_TOKENS = MINUTE  # after they would have expired, for clocks that differ
+ENDED_GRANTS = 30 * DAY
+DEAD_API_KEYS = 90 * DAY
 ATTEMPTS = 30 * DAY
 FACTS = 400 * DAY
 
@@ -49,6 +53,12 @@ class Upkeep:
             (Result.job_id, Result.expires_at <= now),
             (Job.id, Job.done_at <= now - DONE_JOBS),
             (Job.id, Job.dead_at <= now - DEAD_JOBS),
+            (Code.hash, Code.expires_at <= now - USED_CODES),
+            (RevokedToken.jti, RevokedToken.expires_at <= now - REVOKED_TOKENS),
+            (Grant.id, Grant.ended_at <= now - ENDED_GRANTS),
+            (Grant.id, Grant.expires_at <= now - ENDED_GRANTS),
+            (ApiKey.id, ApiKey.revoked_at <= now - DEAD_API_KEYS),
+            (ApiKey.id, ApiKey.expires_at <= now - DEAD_API_KEYS),
             (Event.id, Event.name.in_(events.ATTEMPTS) & (Event.at <= now - ATTEMPTS)),
             (Event.id, Event.delivered_at.is_not(None) & (Event.at <= now - FACTS)),
         ]
