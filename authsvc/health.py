@@ -12,7 +12,7 @@ from authsvc.core.settings import Settings
 from authsvc.core.store import SKEW, Store
 from authsvc.db import Database
 from authsvc.domain.jobs import Jobs
-from authsvc.domain.outbox import Outbox
+from authsvc.domain.outbox import Outbox, unsigned
 from authsvc.domain.sessions import Sessions
 
 LATE = 10  # seconds that a fact may wait for its delivery
@@ -51,7 +51,7 @@ class Storage:
         self.db = Database(settings.sql_url)
         self.redis = sync_door(settings.hot_url)
         store = Store(self.redis)
-        self.outbox = Outbox(self.db, store)
+        self.outbox = Outbox(self.db, store, unsigned)
         self.jobs = Jobs(self.db, store, settings)
         self.sessions = Sessions(self.db, store, self.outbox, self.jobs, settings)
 

@@ -78,6 +78,7 @@ class Session(Base):
 
 
 ATTEMPTS = "name IN ('login.failed', 'registration.asked', 'password.forgotten')"  # core/events.py
+REVOCATIONS = "name IN ('session.ended', 'grant.ended', 'roles.changed', 'account.changed')"  # domain/revocations.py
 
 
 class Event(Base):
@@ -103,6 +104,7 @@ class Event(Base):
         Index("ix_events_ip_at", "ip", "at"),
         Index("ix_events_account_at", "account", "at"),
         Index("ix_events_attempts", "at", postgresql_where=text(ATTEMPTS), sqlite_where=text(ATTEMPTS)),
+        Index("ix_events_revocations", "at", postgresql_where=text(REVOCATIONS), sqlite_where=text(REVOCATIONS)),
         {"sqlite_autoincrement": True},
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from authsvc.domain.links import Links
 from authsvc.domain.outbox import Outbox
 from authsvc.domain.passwords import Passwords
 from authsvc.domain.registrations import Registrations
+from authsvc.domain.revocations import Revocations
 from authsvc.domain.sessions import Sessions
 from authsvc.domain.tokens import Tokens
 from authsvc.domain.upkeep import Upkeep
@@ -61,7 +62,9 @@ def build(settings: Settings, clock: Clock = time.time) -> Services:
     keyring = Keyring(settings.keys)
     db = Database(settings.sql_url)
     store = Store(sync_door(settings.hot_url), clock)
-    outbox, jobs, links = Outbox(db, store), Jobs(db, store, settings), Links(db, keyring)
+    keys, clients = Keys(db, keyring, settings, clock), Clients(db, keyring, settings, clock)
+    outbox = Outbox(db, store, Revocations(db, keys, settings, clock).sign)
+    jobs, links = Jobs(db, store, settings), Links(db, keyring)
     sessions = Sessions(db, store, outbox, jobs, settings)
     accounts = Accounts(db, sessions, outbox, jobs, store.clock)
     registrations = Registrations(db, accounts, jobs, settings, store.clock)
@@ -72,7 +75,6 @@ def build(settings: Settings, clock: Clock = time.time) -> Services:
     recovery = Recovery(settings, keyring, passwords, links, sessions, hasher, login, store.clock)
     deletions = Deletions(db, accounts, sessions, jobs, links, settings, store.clock)
     exports = Exports(db, jobs, outbox, store.clock)
-    keys, clients = Keys(db, keyring, settings, clock), Clients(db, keyring, settings, clock)
     tokens = Tokens(keys, settings, clock)
     upkeep = Upkeep(db, sessions, deletions, store.clock)
     return Services(

@@ -19,15 +19,20 @@ USER_DELETED = "user.deleted"
 LOGIN_FAILED = "login.failed"
 REGISTRATION_ASKED = "registration.asked"
 PASSWORD_FORGOTTEN = "password.forgotten"  # noqa: S105 - a name
+API_KEY_CREATED = "api_key.created"
+API_KEY_REVOKED = "api_key.revoked"
 KEY_REVOKED = "key.revoked"
+GRANT_ENDED = "grant.ended"  # what a user has given a client, before the session ends
 TASK_CHANGED = "task.changed"  # progress: told live and kept nowhere
 
-LIVE = frozenset({SESSION_STARTED, SESSION_ENDED, ACCOUNT_CHANGED, ROLES_CHANGED, KEY_REVOKED, TASK_CHANGED})
+LIVE = frozenset(
+    {SESSION_STARTED, SESSION_ENDED, ACCOUNT_CHANGED, ROLES_CHANGED, KEY_REVOKED, GRANT_ENDED, TASK_CHANGED}
+)
 
 ATTEMPTS = (LOGIN_FAILED, REGISTRATION_ASKED, PASSWORD_FORGOTTEN)  # what strangers may do only so often
 
 STREAM = "authsvc:facts"  # a Redis stream and a pub/sub channel, both of this name
-STREAM_LENGTH = 100_000
+STREAM_LENGTH = 100_000  # entries: the fact as `fact`, and what verifiers are told of it, if anything, as `set`
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ CAS = (
 
 T = TypeVar("T")
 Clock = Callable[[], float]  # unix seconds
+Sign = Callable[[Sequence[events.Fact]], Sequence[str | None]]  # a token for verifiers, if one is due; or Unavailable
 
 
 class Ask(NamedTuple):
@@ -183,7 +184,7 @@ def sync(
     return found, bool(reply.values[0])
 
 
-def _write(sid: str, statement: Callable[[], Any], select: Callable[[], Any], clock: Clock) -> Operation[Found]:
+def write(sid: str, statement: Callable[[], Any], select: Callable[[], Any], clock: Clock) -> Operation[Found]:
     """A statement whose result must get into Redis. After its commit nothing of this can fail."""
     found, filled = yield from sync(sid, statement, clock)
     for _ in range(REFILLS):
@@ -206,22 +207,38 @@ def change(
     another was faster it is applied to what that one left. None: the session has ended, and the write was dropped."""
     base = session
     for _ in range(TRIES):
-        found = yield from _write(session.sid, update(base), select, clock)
+        found = yield from write(session.sid, update(base), select, clock)
         if found.applied or found.session is None:
             return found.session
         base = found.session
     raise Unavailable("Too many requests are changing this session at once.", retry_after=1)
 
 
-def announce(facts: Sequence[events.Fact]) -> Operation[bool]:
-    """Tell Redis what has happened: mark ended sessions, then stream and publish. False: Redis could not be reached."""
+def announce(facts: Sequence[events.Fact], sign: Sign) -> Operation[list[events.Fact]]:
+    """Tell Redis what has happened: mark the ended sessions, which nothing may keep waiting; then stream and publish.
+
+    Returns the facts that were told whole. The others are those that did not reach Redis, and those that wait for a
+    signature: they are published, and come into the stream with it, for there verifiers look.
+    """
+    told: list[events.Fact] = []
     try:
-        for start in range(0, len(facts), ANNOUNCED_AT_ONCE):
-            batch = facts[start : start + ANNOUNCED_AT_ONCE]
-            yield ask(*_marks(batch), *_messages(batch))
+        for marks in _portions(list(_marks(facts))):
+            yield ask(*marks)
+        for some in _portions(facts):
+            try:
+                signed = sign(some)
+            except Unavailable:
+                yield ask(*map(_publish, some))
+            else:
+                yield ask(*_messages(some, signed))
+                told += some
     except RedisDown:
-        return False
-    return True
+        return told
+    return told
+
+
+def _portions(things: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (things[start : start + ANNOUNCED_AT_ONCE] for start in range(0, len(things), ANNOUNCED_AT_ONCE))
 
 
 def _marks(facts: Sequence[events.Fact]) -> Iterator[Command]:
@@ -230,11 +247,15 @@ def _marks(facts: Sequence[events.Fact]) -> Iterator[Command]:
             yield "SET", key_of(fact.sid), ENDED, "PX", ENDED_LIFE
 
 
-def _messages(facts: Sequence[events.Fact]) -> Iterator[Command]:
-    for fact in facts:
-        message = events.dump(fact)
-        yield "XADD", events.STREAM, "MAXLEN", "~", events.STREAM_LENGTH, "*", "fact", message
-        yield "PUBLISH", events.STREAM, message
+def _messages(facts: Sequence[events.Fact], signed: Sequence[str | None]) -> Iterator[Command]:
+    for fact, token in zip(facts, signed, strict=True):
+        entry = ("fact", events.dump(fact)) + (("set", token) if token else ())
+        yield "XADD", events.STREAM, "MAXLEN", "~", events.STREAM_LENGTH, "*", *entry
+        yield _publish(fact)
+
+
+def _publish(fact: events.Fact) -> Command:
+    return "PUBLISH", events.STREAM, events.dump(fact)
 
 
 class Store:

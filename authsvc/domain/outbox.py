@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as Sql
 from authsvc.core import events, metrics
 from authsvc.core.errors import StorageDown
 from authsvc.core.events import Fact
-from authsvc.core.store import Store, announce
+from authsvc.core.store import Sign, Store, announce
 from authsvc.db import Database
 from authsvc.models import Event, table
 
@@ -54,37 +54,39 @@ def fact_of(event: Event) -> Fact:
     return Fact(event.name, event.user_id, event.at, event.sid, event.data, event.id, event.request_id)
 
 
-class Outbox:
-    """Delivery of facts to Redis, at least once each."""
+def unsigned(facts: Sequence[Fact]) -> list[None]:
+    """For an outbox that delivers nothing to verifiers."""
+    return [None] * len(facts)
 
-    def __init__(self, db: Database, store: Store) -> None:
+
+class Outbox:
+    """Delivery of facts to Redis, at least once each. `sign` makes of a fact what verifiers are told of it."""
+
+    def __init__(self, db: Database, store: Store, sign: Sign) -> None:
         self._db = db
         self._store = store
+        self._sign = sign
 
     def deliver(self, facts: Sequence[Fact]) -> bool:
-        """Tell Redis; False if it could not be reached, and the relay will have to."""
+        """Tell Redis; False if not everything could be told, and the relay will have to."""
         live = [fact for fact in facts if fact.name in events.LIVE]
-        if not live:
-            return True
-        if not self._store.run(announce(live)):
-            return False
+        told = self._store.run(announce(live, self._sign))
         with suppress(StorageDown):  # Redis knows; the relay will tell it once more
-            self._mark(live, by="writer")
-        return True
+            self._mark(told, by="writer")
+        return len(told) == len(live)
 
     def tell(self, fact: Fact) -> None:
         """Tell everything live once, and nobody later: for what is worth nothing a second afterwards."""
-        self._store.run(announce([fact]))
+        self._store.run(announce([fact], self._sign))
 
     def relay(self) -> int:
         """Deliver what is not yet delivered, oldest first; returns how many facts that were. Safe to run twice."""
         with self._db.reading() as sql:
             waiting = sql.scalars(select(Event).where(Event.delivered_at.is_(None)).order_by(Event.id).limit(BATCH))
             facts = [fact_of(event) for event in waiting]
-        if not facts or not self._store.run(announce(facts)):
-            return 0
-        self._mark(facts, by="relay")
-        return len(facts)
+        told = self._store.run(announce(facts, self._sign))
+        self._mark(told, by="relay")
+        return len(told)
 
     def waiting(self) -> int:
         """For how many seconds the oldest fact has waited to be delivered; 0 if none waits."""
@@ -93,6 +95,8 @@ class Outbox:
         return max(0, int(self._store.clock()) - since) if since is not None else 0
 
     def _mark(self, facts: Sequence[Fact], by: str) -> None:
+        if not facts:
+            return
         done = update(Event).where(Event.id.in_([fact.id for fact in facts]), Event.delivered_at.is_(None))
         with self._db.transaction() as sql:
             names = sql.scalars(done.values(delivered_at=int(self._store.clock())).returning(Event.name)).all()

@@ -22,7 +22,7 @@ from authsvc.core.store import Ask, AsyncStore, Found, Statement, Store, load_by
 from authsvc.db import AsyncDatabase, Database
 from authsvc.domain.accounts import Accounts
 from authsvc.domain.jobs import Jobs
-from authsvc.domain.outbox import Outbox
+from authsvc.domain.outbox import Outbox, unsigned
 from authsvc.domain.sessions import Origin, Sessions, find, found
 from tests.servers import Valkey
 
@@ -162,7 +162,7 @@ class Process(Faults):
         super().__init__()
         self.db = _SteppedDatabase(settings.sql_url, self)
         self.store = _SteppedStore(sync_door(settings.hot_url), clock, self)
-        self.outbox = Outbox(self.db, self.store)
+        self.outbox = Outbox(self.db, self.store, unsigned)
         jobs = Jobs(self.db, self.store, settings)
         self.sessions = Sessions(self.db, self.store, self.outbox, jobs, settings)
         self.accounts = Accounts(self.db, self.sessions, self.outbox, jobs, clock)

@@ -115,3 +115,5 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("jti", name="pk_revoked_tokens"),
     )
     op.create_index("ix_revoked_tokens_expires_at", "revoked_tokens", ["expires_at"])
+    told = sa.text("name IN ('session.ended', 'grant.ended', 'roles.changed', 'account.changed')")
+    op.create_index("ix_events_revocations", "events", ["at"], postgresql_where=told, sqlite_where=told)
