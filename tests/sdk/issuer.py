@@ -36,7 +36,8 @@ class Issuer:
         }
         self.down: set[str] = set()  # paths that answer 503
         self.inactive: set[str] = set()  # tokens
-        self.beats = True
+        self.mute = False
+        self.feed_token = "for-the-feed"
         self.hits: Counter[str] = Counter()
         self.resumed_from: list[str | None] = []
         self._sent: list[str] = []
@@ -134,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         form = {name: values[0] for name, values in parse_qs(body).items()}
-        life = {"access_token": "for-the-feed", "expires_in": 300}
+        life = {"access_token": self.issuer.feed_token, "expires_in": 300}
         self._answer({
             "/oauth/token": life if form.get("scope") == "revocations" else None,
             "/oauth/introspect": {"active": form.get("token") not in self.issuer.inactive},
@@ -160,7 +161,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _stream(self) -> None:
-        if self.headers["Authorization"] != "Bearer for-the-feed":
+        if self.headers["Authorization"] != f"Bearer {self.issuer.feed_token}":
             return self._send(401, b"{}")
         self.close_connection = True
         self.send_response(200)
@@ -168,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         for message in self.issuer.listen(self.headers["Last-Event-ID"]):
             try:
-                if message or self.issuer.beats:
+                if not self.issuer.mute:
                     self.wfile.write(message.encode() or b":\n\n")
             except OSError:  # the verifier has gone
                 return None
