@@ -27,6 +27,7 @@ LOST = "The worker that tried it was lost."
 MAIL = "mail"
 EXPORT = "account.export"
 CLEANUP = "upkeep.cleanup"
+LOGOUT = "logout"
 
 
 class TryLater(Exception):
@@ -50,9 +51,10 @@ KINDS = {
     MAIL: Kind("mail", 32, 10),  # about a day
     EXPORT: Kind("default", 5, 10),
     CLEANUP: Kind("upkeep", 3, 60),
+    LOGOUT: Kind("logout", 12, 5),  # about three hours
 }
 TASKS = frozenset({EXPORT})  # jobs whose user may look after them
-QUEUES = ("mail", "default", "upkeep")
+QUEUES = ("mail", "default", "upkeep", "logout")
 EVERY = {CLEANUP: 300}  # periodic jobs: seconds from one to the next
 
 OPEN = (Row.done_at.is_(None), Row.dead_at.is_(None))

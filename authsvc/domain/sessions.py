@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Update, bindparam, func, insert, not_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Row, Select, Update, bindparam, func, insert, not_, select, update
 from sqlalchemy.orm import Session as Sql
 
 from authsvc.core import events, store
@@ -15,7 +15,7 @@ from authsvc.core.session import Session, keepable
 from authsvc.core.settings import Settings
 from authsvc.core.store import Found, Store
 from authsvc.db import Database
-from authsvc.domain import links, mails
+from authsvc.domain import links, logouts, mails
 from authsvc.domain.jobs import Jobs
 from authsvc.domain.mails import Mail
 from authsvc.domain.outbox import Outbox, fact_of, record
@@ -50,7 +50,7 @@ class Ending:
     final_by: int | None = None
 
 
-def find(sid: str) -> Select[Any]:
+def find(sid: str | BindParameter[str]) -> Select[Any]:
     """The row of a session that has not ended, with its user."""
     return select(
         Row_.sid, Row_.hash, User.id, User.email, User.name, User.roles, Row_.created_at, Row_.seen_at,
@@ -126,6 +126,11 @@ class Sessions:
         """Bring a changed name, email or role of a user into the copies of their live sessions."""
         for listed in self.of_user(user_id):
             self._store.run(store.sync(listed.sid, self.selecting(listed.sid), self._store.clock))
+
+    def renew(self, sid: str) -> None:
+        """Bring what a larger use case has written to a session into its copy."""
+        select_ = self.selecting(sid)
+        self._store.run(store.write(sid, select_, select_, self._store.clock))
 
     def count(self) -> int:
         """How many have not ended; of those that have timed out, some until the next clean-up."""
@@ -296,6 +301,7 @@ class Sessions:
         now = int(self._store.clock())
         statement = update(Row_).where(*conditions, Row_.ended_at.is_(None)).values(ended_at=now)
         ended = sql.execute(statement.returning(Row_.sid, Row_.user_id)).all()
+        logouts.tell(sql, self._jobs, [sid for sid, _ in ended], now)
         return record(sql, [Fact(events.SESSION_ENDED, user_id, now, sid) for sid, user_id in ended])
 
     def delivered(self, facts: list[Fact], earlier: list[Fact] | None = None) -> Ending:
