@@ -9,12 +9,19 @@ from authsvc.core.settings import Settings
 from authsvc.core.store import Clock, Store
 from authsvc.db import Database
 from authsvc.domain.accounts import Accounts
+from authsvc.domain.api_keys import ApiKeys
+from authsvc.domain.bearers import Bearers
 from authsvc.domain.clients import Clients
+from authsvc.domain.codes import Codes
+from authsvc.domain.consents import Consents
 from authsvc.domain.deletions import Deletions
 from authsvc.domain.exports import Exports
+from authsvc.domain.grants import Grants
 from authsvc.domain.jobs import Jobs
 from authsvc.domain.keys import Keys
 from authsvc.domain.links import Links
+from authsvc.domain.logouts import Logouts
+from authsvc.domain.oidc import Oidc
 from authsvc.domain.outbox import Outbox
 from authsvc.domain.passwords import Passwords
 from authsvc.domain.registrations import Registrations
@@ -50,6 +57,13 @@ class Services:
     keys: Keys
     clients: Clients
     tokens: Tokens
+    logouts: Logouts
+    codes: Codes
+    grants: Grants
+    consents: Consents
+    oidc: Oidc
+    api_keys: ApiKeys
+    bearers: Bearers
 
     def close(self) -> None:
         self.hasher.close()
@@ -76,8 +90,14 @@ def build(settings: Settings, clock: Clock = time.time) -> Services:
     deletions = Deletions(db, accounts, sessions, jobs, links, settings, store.clock)
     exports = Exports(db, jobs, outbox, store.clock)
     tokens = Tokens(keys, settings, clock)
+    codes = Codes(db, clock)
+    grants = Grants(db, keyring, codes, sessions, outbox, settings, clock)
+    consents, oidc = Consents(db, grants, clock), Oidc(keys, settings, clock)
+    api_keys = ApiKeys(db, keyring, settings, clock)
+    bearers = Bearers(db, keys, tokens, sessions, grants, api_keys, settings, clock)
+    logouts = Logouts(clients, keys, settings, clock)
     upkeep = Upkeep(db, sessions, deletions, store.clock)
     return Services(
         settings, keyring, db, store, outbox, jobs, links, sessions, accounts, hasher, login, registration, recovery,
-        deletions, exports, upkeep, keys, clients, tokens,
+        deletions, exports, upkeep, keys, clients, tokens, logouts, codes, grants, consents, oidc, api_keys, bearers,
     )  # fmt: skip

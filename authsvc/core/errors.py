@@ -3,7 +3,10 @@
     AuthsvcError
     ├── BadRequest              the request is malformed
     │   ├── InvalidFields       fields of the body are missing or wrong
-    │   └── TokenInvalid        a link or code of a mail is used, expired, or was never ours
+    │   ├── TokenInvalid        a link or code of a mail is used, expired, or was never ours
+    │   ├── ClientRefused       no application that we know is to be answered at that address
+    │   ├── GrantRefused        a code or refresh token of an application is not good, or no longer
+    │   └── ScopeRefused        an application asks for scopes that it cannot have
     ├── Unauthenticated         nobody is logged in here
     │   └── InvalidCredentials  the email or the password is wrong
     ├── TokenRefused            an access token that is not valid here, or no longer; `reason` is one word
@@ -14,6 +17,7 @@
     ├── Forbidden               this is not for you, whatever you prove
     ├── CrossSite               a write that came from another site
     ├── NotFound                no such thing, or it is not yours
+    ├── TooMany                 there are as many of these as there may be
     ├── EmailTaken              an account with this email exists
     ├── RateLimited             too often; try again after `retry_after` seconds
     ├── Unavailable             a part is down; try again after `retry_after` seconds
@@ -66,6 +70,23 @@ class InvalidFields(BadRequest):
 class TokenInvalid(BadRequest):
     code = "token_invalid"
     sentence = "This link or code was used before, has expired, or is not complete. Ask for a new mail."
+
+
+class ClientRefused(BadRequest):
+    code = "client_refused"
+    sentence = "The application that sent you here is not known, or does not use this address."
+
+
+class GrantRefused(BadRequest):
+    """In `detail` it is told why, for the user (RFC 6749, 5.2: printable ASCII without quotation marks)."""
+
+    code = "invalid_grant"
+    sentence = "This code or refresh token is not valid."
+
+
+class ScopeRefused(BadRequest):
+    code = "invalid_scope"
+    sentence = "These scopes cannot be granted."
 
 
 class Unauthenticated(AuthsvcError):
@@ -141,6 +162,11 @@ class CrossSite(AuthsvcError):
 class NotFound(AuthsvcError):
     code = "not_found"
     sentence = "There is nothing here."
+
+
+class TooMany(AuthsvcError):
+    code = "too_many"
+    sentence = "There are as many of these as there may be. Remove one first."
 
 
 class EmailTaken(AuthsvcError):

@@ -4,12 +4,25 @@ from flask import Flask
 from flask_babel import Babel
 
 from authsvc.services import Services
-from authsvc.web import accounts, errors, guards, languages, login, openapi, ops, pages, passwords, sessions, tasks
+from authsvc.web import (
+    accounts,
+    errors,
+    guards,
+    languages,
+    login,
+    oauth,
+    openapi,
+    ops,
+    pages,
+    passwords,
+    sessions,
+    tasks,
+)
 from authsvc.web.access import Observed
+from authsvc.web.body import LARGEST_BODY
 from authsvc.web.cookie import SessionInterface
 from authsvc.web.gate import Gate
-
-LARGEST_BODY = 64 * 1024
+from authsvc.web.introspection import Introspection
 
 
 def create_app(services: Services) -> Flask:
@@ -23,7 +36,8 @@ def create_app(services: Services) -> Flask:
     app.session_interface = SessionInterface(app, services)
     guards.install(app)
     errors.install(app)
-    for room in (login, sessions, accounts, passwords, tasks, openapi, pages, ops):
+    for room in (login, sessions, accounts, passwords, tasks, openapi, pages, oauth, ops):
         app.register_blueprint(room.blueprint)
-    app.wsgi_app = Observed(Gate(app.wsgi_app, services), behind_proxy=bool(services.settings.trusted_proxies))  # type: ignore[method-assign]
+    in_front = Gate(Introspection(app.wsgi_app, services), services)
+    app.wsgi_app = Observed(in_front, behind_proxy=bool(services.settings.trusted_proxies))  # type: ignore[method-assign]
     return app

@@ -9,6 +9,9 @@ from werkzeug.exceptions import UnsupportedMediaType
 
 from authsvc.core.errors import BadRequest, FieldError, InvalidFields
 from authsvc.domain.links import Proof
+from authsvc.web.paths import LONGEST_PATH
+
+LARGEST_BODY = 64 * 1024
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -25,7 +28,7 @@ class LoginBody(Body):
 
 class LoginForm(LoginBody):
     model_config = ConfigDict(strict=False)
-    next: str = Field("", max_length=2048)
+    next: str = Field("", max_length=LONGEST_PATH)
 
 
 class RegisterBody(Body):

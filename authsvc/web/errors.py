@@ -8,7 +8,14 @@ from flask import Flask, Response, current_app, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from authsvc.core import errors
-from authsvc.core.errors import AuthsvcError, InvalidFields, RetryLater
+from authsvc.core.errors import (
+    AuthsvcError,
+    InsufficientAuthentication,
+    InsufficientScope,
+    InvalidFields,
+    RetryLater,
+    TokenRefused,
+)  # fmt: skip
 
 STATUS: dict[type[AuthsvcError], int] = {
     errors.BadRequest: 400,
@@ -16,6 +23,9 @@ STATUS: dict[type[AuthsvcError], int] = {
     errors.Unauthenticated: 401,
     errors.InvalidCredentials: 401,
     errors.TokenInvalid: 400,
+    errors.ClientRefused: 400,
+    errors.GrantRefused: 400,
+    errors.ScopeRefused: 400,
     errors.TokenRefused: 401,
     errors.InsufficientAuthentication: 401,
     errors.InsufficientScope: 403,
@@ -24,6 +34,7 @@ STATUS: dict[type[AuthsvcError], int] = {
     errors.Forbidden: 403,
     errors.CrossSite: 403,
     errors.NotFound: 404,
+    errors.TooMany: 409,
     errors.EmailTaken: 409,
     errors.RetryLater: 503,
     errors.RateLimited: 429,
@@ -44,6 +55,7 @@ HTTP_CODES = {
     415: ("unsupported_media_type", "The body must be JSON, sent as application/json."),
 }
 LOGIN_METHODS = ["password"]
+OF_TOKENS = (TokenRefused, InsufficientScope, InsufficientAuthentication)
 
 
 def install(app: Flask) -> None:
@@ -60,7 +72,8 @@ def problem(error: AuthsvcError) -> dict[str, Any]:
         body["errors"] = [field._asdict() for field in error.errors]
     if isinstance(error, errors.EmailUnverified):
         body["flow"] = error.flow
-    if status == HTTPStatus.UNAUTHORIZED or isinstance(error, errors.StepUpRequired):
+    by_login = status == HTTPStatus.UNAUTHORIZED and not isinstance(error, OF_TOKENS)
+    if by_login or isinstance(error, errors.StepUpRequired):
         body["methods"] = LOGIN_METHODS
     return body
 
@@ -68,9 +81,19 @@ def problem(error: AuthsvcError) -> dict[str, Any]:
 def headers(error: AuthsvcError) -> dict[str, str]:
     if isinstance(error, RetryLater):
         return {"Retry-After": str(error.retry_after)}
+    if isinstance(error, OF_TOKENS):
+        return {"WWW-Authenticate": challenge(error)}
     if STATUS[type(error)] == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": 'Session realm="authsvc"'}
     return {}
+
+
+def challenge(error: TokenRefused | InsufficientScope | InsufficientAuthentication) -> str:
+    """What a bearer token lacks (RFC 6750, 3; RFC 9470, 3)."""
+    told = f'Bearer realm="authsvc", error="{error.code}"'
+    if isinstance(error, InsufficientScope):
+        return f'{told}, scope="{error.scope}"'
+    return f'{told}, max_age="{error.max_age}"' if isinstance(error, InsufficientAuthentication) else told
 
 
 def turn_into(response: Response, error: AuthsvcError) -> None:

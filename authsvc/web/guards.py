@@ -4,7 +4,7 @@ import ipaddress
 from typing import cast
 
 import ua_parser
-from flask import Flask, Response, current_app, request, session
+from flask import Flask, Response, current_app, g, request, session
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from authsvc.core import session as rules
@@ -30,6 +30,8 @@ PAGE_POLICY = (
 )
 PAGE_HEADERS = [("Content-Security-Policy", PAGE_POLICY), *HEADERS]
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+OAUTH = "/oauth/"  # no view below it lets a cookie alone change anything
+ANY_ORIGIN = ("/oauth/token", "/oauth/userinfo", "/oauth/revoke", "/.well-known/")  # these look at no cookie
 FORM_TYPES = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 
 
@@ -108,7 +110,8 @@ def check_write() -> None:
         return
     if (request.content_length or 0) > current_app.config["MAX_CONTENT_LENGTH"]:  # also where no view reads the body
         raise RequestEntityTooLarge
-    refuse_cross_site()
+    if not request.path.startswith(OAUTH):
+        refuse_cross_site()
 
 
 def refuse_cross_site() -> None:
@@ -135,14 +138,35 @@ def _a_form_could_send_it() -> bool:
     return request.mimetype in FORM_TYPES or (not request.mimetype and bool(request.content_length))
 
 
+def let_form_end_at(source: str) -> None:
+    """The form of this page leads to a client's address in the end, and browsers ask the policy of the page about each
+    redirect after a form. `source` is that address as domain/redirects.py says it."""
+    g.form_ends_at = source
+
+
 def add_headers(response: Response) -> Response:
     settings = services().settings
     response.headers.extend(PAGE_HEADERS if response.mimetype == "text/html" else API_HEADERS)
+    if source := g.get("form_ends_at"):
+        response.content_security_policy.form_action = f"'self' {source}"
+    if request.path.startswith(ANY_ORIGIN):
+        _allow_any_origin(response)
     if settings.public_url.startswith("https://"):
         response.headers["Strict-Transport-Security"] = "max-age=31536000; includeSubDomains"
     if settings.trusted_origins and request.path.startswith("/api/"):
         _allow_trusted_origin(response, settings.trusted_origins)
     return response
+
+
+def _allow_any_origin(response: Response) -> None:
+    """CORS without credentials (Fetch standard, 3.2): a page of any site may ask, and shows what it has itself."""
+    response.headers["Access-Control-Allow-Origin"] = "*"
+    response.headers["Access-Control-Expose-Headers"] = "Retry-After, WWW-Authenticate"
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    if request.method == "OPTIONS":
+        response.headers["Access-Control-Allow-Methods"] = "GET, POST"
+        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+        response.headers["Access-Control-Max-Age"] = "600"
 
 
 def _allow_trusted_origin(response: Response, trusted: tuple[str, ...]) -> None:

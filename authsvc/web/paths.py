@@ -2,6 +2,8 @@
 
 from urllib.parse import urlsplit
 
+LONGEST_PATH = 8000  # characters that a browser is led back to
+
 
 def is_ours(path: str) -> bool:
     """Whether a browser that is sent there stays with us."""

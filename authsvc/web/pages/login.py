@@ -10,14 +10,15 @@ from authsvc.web.body import LoginForm, PasswordBody, form_body
 from authsvc.web.guards import required, who
 from authsvc.web.login import log_in, log_out
 from authsvc.web.pages.forms import takes_form
-from authsvc.web.pages.show import after, local_path, page, see
+from authsvc.web.pages.show import after, fields, local_path, page, see
+from authsvc.web.paths import LONGEST_PATH
 
 blueprint = Blueprint("login", __name__)
 WRONG_PASSWORD = {"invalid_credentials": lazy_gettext("The password is wrong.")}
 
 
 class ReauthenticateForm(PasswordBody):
-    next: str = Field("", max_length=2048)
+    next: str = Field("", max_length=LONGEST_PATH)
 
 
 @blueprint.get("/", strict_slashes=False)  # else an empty path is redirected to the Host header
@@ -30,7 +31,7 @@ def login_page() -> Response:
     wanted = request.args.get("next", "")
     if who():
         return see(_step_up_for(local_path(wanted)) if request.args.get("reauth") else local_path(wanted))
-    return page("login.html", fields={"next": wanted})
+    return page("login.html", fields=fields(request.args, ("next", "email")))
 
 
 @blueprint.post("/login")

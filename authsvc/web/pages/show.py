@@ -2,7 +2,8 @@
 
 import time
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 from flask_babel import format_date, format_timedelta, gettext
@@ -10,13 +11,14 @@ from werkzeug.datastructures import MultiDict
 
 from authsvc.core import locales
 from authsvc.core.times import rfc3339
+from authsvc.domain.redirects import may_redirect, source
 from authsvc.domain.sessions import Ending
 from authsvc.web import languages
-from authsvc.web.guards import services, who
+from authsvc.web.guards import let_form_end_at, services, who
 from authsvc.web.pages import words
-from authsvc.web.paths import is_ours
+from authsvc.web.paths import LONGEST_PATH, is_ours
 
-LONGEST_FIELD = 2048
+AUTHORIZE = "/oauth/authorize"
 DEAD_ENDS = ("/login", "/logout", "/reauthenticate")
 
 
@@ -36,14 +38,26 @@ def _known() -> dict[str, object]:
 
 def page(template: str, status: int = 200, **context: object) -> Response:
     """A page. `fields` are what its form holds, empty unless given."""
-    shown = {"fields": {}, "error": None, **context}
+    shown: dict[str, Any] = {"fields": {}, "error": None, **context}
+    let_form_end_at(client_behind(shown["fields"].get("next", "")))
     return make_response(
         render_template(template, notice=words.notice(request.args.get("notice", "")), **shown), status
     )
 
 
-def fields(source: MultiDict[str, str], keep: tuple[str, ...]) -> dict[str, str]:
-    return {name: source.get(name, "")[:LONGEST_FIELD] for name in keep}
+def client_behind(path: str) -> str:
+    """Where the browser goes on to if it is led back to a request of a client: a source for the policy of a form."""
+    before, _, query = path.partition("?")
+    if before != AUTHORIZE:
+        return ""
+    asked = dict(parse_qsl(query))
+    client = services().clients.find(asked.get("client_id", ""))
+    uri = asked.get("redirect_uri", "")
+    return source(uri) if client and may_redirect(client, uri) else ""
+
+
+def fields(given: MultiDict[str, str], keep: tuple[str, ...]) -> dict[str, str]:
+    return {name: given.get(name, "")[:LONGEST_PATH] for name in keep}
 
 
 def see(path: str) -> Response:
