@@ -1,4 +1,5 @@
-"""`make bench`: measure, print a table, and write it to docs/performance.md with `ARGS=--write`."""
+"""`make bench`: measure and print; `ARGS=growth` measures that alone, and `ARGS="growth --write"` also puts its figures
+into docs/performance.md, in place of those that were there. All of it takes about ten minutes."""
 
 import importlib
 import platform
@@ -11,20 +12,29 @@ PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 PREFACE = """# Performance
 
 Printed by `make bench ARGS=--write`; ratios are taken in one run on one machine, and carry further than the rates.
-
 """
 
 
-def main(words: list[str]) -> None:
-    wanted = [word for word in words if word in NAMES] or list(NAMES)
-    rows = [("machine", hardware())]
-    for name in wanted:
-        for row in importlib.import_module(f"bench.{name}").rows():
-            print(f"{row[0]:58}{row[1]}", flush=True)
-            rows.append(row)
-    if "--write" in words:
-        lines = [f"| {what} | {figure} |" for what, figure in rows]
-        PAGE.write_text(PREFACE + "\n".join(["| measured | figure |", "|---|---|", *lines]) + "\n")
+def main(words: list[str]) -> str:
+    """Returns what is wrong with the words, if anything."""
+    unknown = set(words) - {*NAMES, "--write"}
+    if unknown:
+        return f"There is no {', '.join(sorted(unknown))}. There are {', '.join(NAMES)}, and --write."
+    for name in [each for each in NAMES if each in words] or NAMES:
+        bench, rows = importlib.import_module(f"bench.{name}"), []
+        for what, figure in bench.rows():
+            print(f"{what:58}{figure}", flush=True)
+            rows.append(f"| {what} | {figure} |")
+        if "--write" in words:
+            write(name, "\n".join([bench.__doc__, "", hardware(), "", "| measured | figure |", "|---|---|", *rows]))
+    return ""
+
+
+def write(name: str, text: str) -> None:
+    """At once: a bench that fails later takes nothing away from those before it."""
+    _, *parts = PAGE.read_text().split("\n## ") if PAGE.exists() else ["none"]
+    kept = dict(part.split("\n\n", 1) for part in parts) | {name: text + "\n"}
+    PAGE.write_text(PREFACE + "".join(f"\n## {each}\n\n{kept[each]}" for each in NAMES if each in kept))
 
 
 def hardware() -> str:
@@ -44,4 +54,4 @@ def _lines(path: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
