@@ -9,7 +9,7 @@ from authsvc.web.body import Body, form_body
 from authsvc.web.guards import services, who
 from authsvc.web.languages import COOKIE
 from authsvc.web.pages.show import see
-from authsvc.web.paths import is_ours
+from authsvc.web.paths import LONGEST_PATH, is_ours
 
 blueprint = Blueprint("language", __name__)
 KEPT = 400 * 86400  # seconds; the longest that browsers keep a cookie
@@ -17,7 +17,7 @@ KEPT = 400 * 86400  # seconds; the longest that browsers keep a cookie
 
 class LanguageForm(Body):
     lang: Literal["en", "zh_Hans_CN", "zh_Hant_TW"]
-    next: str = Field("", max_length=4096)
+    next: str = Field("", max_length=LONGEST_PATH)
 
 
 @blueprint.post("/language")
