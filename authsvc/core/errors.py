@@ -6,7 +6,8 @@
     │   ├── TokenInvalid        a link or code of a mail is used, expired, or was never ours
     │   ├── ClientRefused       no application that we know is to be answered at that address
     │   ├── GrantRefused        a code or refresh token of an application is not good, or no longer
-    │   └── ScopeRefused        an application asks for scopes that it cannot have
+    │   ├── ScopeRefused        an application asks for scopes that it cannot have
+    │   └── Irrevocable         a token of a kind that no application can revoke
     ├── Unauthenticated         nobody is logged in here
     │   └── InvalidCredentials  the email or the password is wrong
     ├── TokenRefused            an access token that is not valid here, or no longer; `reason` is one word
@@ -162,6 +163,13 @@ class CrossSite(AuthsvcError):
 class NotFound(AuthsvcError):
     code = "not_found"
     sentence = "There is nothing here."
+
+
+class Irrevocable(BadRequest):
+    """In `detail` it is told what to do instead (RFC 7009, 2.2.1)."""
+
+    code = "unsupported_token_type"
+    sentence = "Tokens of this kind cannot be revoked."
 
 
 class TooMany(AuthsvcError):

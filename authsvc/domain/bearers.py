@@ -6,23 +6,26 @@ session is alive is asked each time: one GET, and no SQL as long as its copy is 
 import hashlib
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import bindparam, exists, select
+from sqlalchemy import bindparam, exists, insert, select
+from sqlalchemy.exc import IntegrityError
 
-from authsvc.core.errors import TokenRefused
+from authsvc.core.errors import Irrevocable, TokenRefused
 from authsvc.core.jwt import PublicKey
+from authsvc.core.session import Session
 from authsvc.core.settings import Settings
 from authsvc.core.store import Clock
 from authsvc.db import Database
-from authsvc.domain import api_keys
+from authsvc.domain import api_keys, grants
 from authsvc.domain.api_keys import ApiKeys
-from authsvc.domain.grants import ENDED_GRANTS
+from authsvc.domain.grants import Grants
 from authsvc.domain.keys import Keys
 from authsvc.domain.sessions import Sessions
 from authsvc.domain.tokens import SESSION_CLIENT, Tokens
-from authsvc.models import Client, RevokedToken
+from authsvc.models import Client, RevokedToken, table
 
 CHECKED = 4096  # tokens whose signatures a process remembers
 ANYWHERE = re.compile(r"(?:^|,)[ \t]*bearer(?:[ \t,]|$)", re.IGNORECASE)
@@ -31,8 +34,9 @@ ALONE = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)[ \t]*", re.IGNORECASE)  # RF
 STILL_GOOD = select(Client.id).where(
     Client.id == bindparam("client_id"), ~exists().where(RevokedToken.jti == bindparam("jti"))
 )
+REVOKE = insert(table(RevokedToken))
 
-Kind = Literal["session", "grant", "client", "api_key"]
+Kind = Literal["session", "grant", "client", "api_key", "refresh"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +75,14 @@ def token_in(authorization: str) -> str | None:
 
 class Bearers:
     def __init__(
-        self, db: Database, keys: Keys, tokens: Tokens, sessions: Sessions, api_keys_: ApiKeys, settings: Settings,
-        clock: Clock,
+        self, db: Database, keys: Keys, tokens: Tokens, sessions: Sessions, grants_: Grants, api_keys_: ApiKeys,
+        settings: Settings, clock: Clock,
     ) -> None:  # fmt: skip
         self._db = db
         self._keys = keys
         self._tokens = tokens
         self._sessions = sessions
+        self._grants = grants_
         self._api_keys = api_keys_
         self._everywhere = (settings.public_url, *settings.audiences)
         self._clock = clock
@@ -89,6 +94,44 @@ class Bearers:
             return self._of_api_key(token)
         claims = self._claims(token)
         return self._of_session(claims) if "sid" in claims else self._of_client(claims)
+
+    def of_refresh_token(self, token: str, client_id: str) -> Bearer:
+        """What a client's own refresh token stands for; it opens nothing but the token endpoint. Raises TokenRefused
+        or StorageDown."""
+        found = self._grants.current(token, client_id)
+        if found is None:
+            raise TokenRefused("revoked")
+        grant, session = found
+        return Bearer(
+            "refresh", session.user, client_id, tuple(grant.scope.split()), (grant.audience,), grant.rotated_at,
+            grant.expires_at, grant.id, *_person(session),
+        )  # fmt: skip
+
+    def revoke(self, token: str, client_id: str) -> None:
+        """A client gives back what it has got (RFC 7009): a refresh token, or an access token of a grant, ends the
+        grant. One of somebody else, or that is not good, changes nothing. Raises Irrevocable."""
+        if token.startswith(grants.PREFIX):
+            self._end(self._grants.grant_of(token, client_id))
+            return
+        if token.startswith(api_keys.PREFIX):
+            raise Irrevocable("An API key is revoked by its owner.")
+        with suppress(TokenRefused):
+            self._revoke_access(self._claims(token), client_id)
+
+    def _revoke_access(self, claims: dict[str, Any], client_id: str) -> None:
+        if claims["client_id"] == SESSION_CLIENT:
+            raise Irrevocable("The token of a session ends with it: log out.")
+        if claims["client_id"] != client_id:
+            return
+        if "sid" in claims:
+            self._end(claims["gid"])
+            return
+        with suppress(IntegrityError), self._db.transaction() as sql:  # it was revoked before
+            sql.execute(REVOKE, {"jti": claims["jti"], "expires_at": claims["exp"]})
+
+    def _end(self, grant: str | None) -> None:
+        if grant:
+            self._grants.end(grant, grants.REVOKED)
 
     def _claims(self, token: str) -> dict[str, Any]:
         """Those of a token that we have signed. A signature is checked once as long as our keys are the same ones: to
@@ -104,12 +147,10 @@ class Bearers:
 
     def _of_session(self, claims: dict[str, Any]) -> Bearer:
         session = self._sessions.by_sid(claims["sid"])
-        if session is None or claims.get("gid") in session.data.get(ENDED_GRANTS, ()):
+        if session is None or claims.get("gid") in session.data.get(grants.ENDED_GRANTS, ()):
             raise TokenRefused("revoked")
-        return Bearer(
-            "session" if claims["client_id"] == SESSION_CLIENT else "grant", *_about(claims), session.user,
-            session.email, session.name, session.roles, session.sid, session.amr, session.authenticated,
-        )  # fmt: skip
+        kind: Kind = "session" if claims["client_id"] == SESSION_CLIENT else "grant"
+        return Bearer(kind, *_about(claims), *_person(session))
 
     def _of_client(self, claims: dict[str, Any]) -> Bearer:
         with self._db.reading() as sql:
@@ -124,6 +165,12 @@ class Bearers:
             "api_key", key.user, "", key.scopes, self._everywhere, key.created, key.expires, key.id,
             key.user, key.email, key.name, key.roles,
         )  # fmt: skip
+
+
+def _person(session: Session) -> tuple[str, str, str, tuple[str, ...], str, tuple[str, ...], int]:
+    return (
+        session.user, session.email, session.name, session.roles, session.sid, session.amr, session.authenticated,
+    )  # fmt: skip
 
 
 def _about(claims: dict[str, Any]) -> tuple[str, str, tuple[str, ...], tuple[str, ...], int, int, str]:

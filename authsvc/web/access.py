@@ -14,7 +14,9 @@ from authsvc.core import metrics, request_ids
 KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNKNOWN = "other"  # whatever a stranger makes up
 # What machines and pages ask for all the time has a line only at level `debug`, unless it failed.
-QUIET = frozenset({"/forward-auth", "/api/session", "/healthz", "/readyz", "/static/<path:filename>"})
+QUIET = frozenset(
+    {"/forward-auth", "/oauth/introspect", "/api/session", "/healthz", "/readyz", "/static/<path:filename>"}
+)
 
 log = logging.getLogger(__name__)
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Any]

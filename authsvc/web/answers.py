@@ -8,6 +8,7 @@ from typing_extensions import TypedDict  # pydantic asks for this one before Pyt
 from authsvc.core import session as rules
 from authsvc.core.session import Session
 from authsvc.core.times import rfc3339
+from authsvc.domain.api_keys import ApiKey
 from authsvc.domain.jobs import State
 from authsvc.domain.sessions import Ending, Listed
 
@@ -88,6 +89,36 @@ class StrengthInfo(TypedDict):
     problems: list[Problem]
 
 
+class AccessToken(TypedDict):
+    """As in RFC 6749, 5.1; `expires_in` in seconds, `scope` what was granted."""
+
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    scope: str
+
+
+class ApiKeyInfo(TypedDict):
+    """`used`: when it was last shown, to the minute."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created: str
+    expires: str | None
+    used: str | None
+
+
+class NewApiKey(ApiKeyInfo):
+    """`key` is shown this once."""
+
+    key: str
+
+
+class ApiKeyList(TypedDict):
+    keys: list[ApiKeyInfo]
+
+
 class Ended(TypedDict):
     ended: int
 
@@ -123,6 +154,17 @@ def listed(session: Listed, own: Session) -> ListedSession:
         "seen": rfc3339(session.seen),
         "ip": session.ip,
         "device": session.device,
+    }
+
+
+def api_key(key: ApiKey) -> ApiKeyInfo:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "created": rfc3339(key.created),
+        "expires": rfc3339(key.expires) if key.expires else None,
+        "used": rfc3339(key.used) if key.used else None,
     }
 
 

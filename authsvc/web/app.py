@@ -8,6 +8,7 @@ from authsvc.web import (
     accounts,
     errors,
     guards,
+    keys,
     languages,
     login,
     oauth,
@@ -17,6 +18,7 @@ from authsvc.web import (
     passwords,
     sessions,
     tasks,
+    tokens,
 )
 from authsvc.web.access import Observed
 from authsvc.web.body import LARGEST_BODY
@@ -36,7 +38,7 @@ def create_app(services: Services) -> Flask:
     app.session_interface = SessionInterface(app, services)
     guards.install(app)
     errors.install(app)
-    for room in (login, sessions, accounts, passwords, tasks, openapi, pages, oauth, ops):
+    for room in (login, sessions, accounts, passwords, tokens, keys, tasks, openapi, pages, oauth, ops):
         app.register_blueprint(room.blueprint)
     in_front = Gate(Introspection(app.wsgi_app, services), services)
     app.wsgi_app = Observed(in_front, behind_proxy=bool(services.settings.trusted_proxies))  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
 """Bodies, read strictly: JSON in /api, forms on pages, both into the same pydantic models."""
 
 import json
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from flask import request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -76,6 +76,21 @@ class StrengthBody(Body):
 
 class TokenBody(Body):
     token: str = Field(min_length=1, max_length=100)
+
+
+class AccessTokenBody(Body):
+    """Without an audience the token is for us. `scope` are names with spaces between them (RFC 6749, 3.3)."""
+
+    audience: str = Field("", max_length=2048)
+    scope: str = Field("", max_length=2048)
+
+
+class ApiKeyBody(Body):
+    """`expires_in` in seconds; without it the key is good until it is revoked."""
+
+    name: str = Field(min_length=1, max_length=100)
+    scopes: list[Annotated[str, Field(max_length=200)]] | None = Field(None, max_length=100)
+    expires_in: int | None = None
 
 
 def json_body(model: type[M]) -> M:

@@ -26,6 +26,7 @@ STATUS: dict[type[AuthsvcError], int] = {
     errors.ClientRefused: 400,
     errors.GrantRefused: 400,
     errors.ScopeRefused: 400,
+    errors.Irrevocable: 400,
     errors.TokenRefused: 401,
     errors.InsufficientAuthentication: 401,
     errors.InsufficientScope: 403,

@@ -2,6 +2,9 @@
 
 The request that happens most often pays for no framework: this stands in front of Flask and answers by itself. Any
 doubt refuses: 401, 403 or 503, and never 2xx. See deploy/README.md.
+
+A request with `Authorization: Bearer` is judged by that alone, whatever cookie it carries; other schemes are the
+application's own.
 """
 
 import json
@@ -13,8 +16,19 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from authsvc.core.crypto import token_of
-from authsvc.core.errors import AuthsvcError, Forbidden, StepUpRequired, Unauthenticated, Unavailable
-from authsvc.core.session import Session, fresh
+from authsvc.core.errors import (
+    AuthsvcError,
+    Forbidden,
+    InsufficientAuthentication,
+    InsufficientScope,
+    StepUpRequired,
+    TokenRefused,
+    Unauthenticated,
+    Unavailable,
+)  # fmt: skip
+from authsvc.core.scopes import FORWARD_AUTH
+from authsvc.core.session import Session
+from authsvc.domain.bearers import Bearer, token_in
 from authsvc.services import Services
 from authsvc.web.errors import STATUS, headers, problem
 from authsvc.web.paths import is_ours
@@ -43,28 +57,53 @@ class Gate:
             return self._app(environ, start)
         environ["authsvc.route"] = PATH
         try:
-            session = self._check(environ)
+            caller = self._check(environ)
         except AuthsvcError as error:
             return self._refuse(error, environ, start)
         except Exception:
             log.exception("forward-auth failed")
             return self._refuse(Unavailable(), environ, start)
-        start("200 OK", [*identity(session), *PERSONAL, ("Content-Length", "0")])
+        start("200 OK", [*identity(caller), *PERSONAL, ("Content-Length", "0")])
         return []
 
-    def _check(self, environ: Environ) -> Session:
-        """Whose request it is. Raises Unauthenticated, Forbidden, StepUpRequired or Unavailable."""
+    def _check(self, environ: Environ) -> Session | Bearer:
+        """Whose request it is. Raises Unauthenticated, TokenRefused, Forbidden, InsufficientScope, StepUpRequired,
+        InsufficientAuthentication or Unavailable."""
+        authorization = environ.get("HTTP_AUTHORIZATION")
+        bearer = token_in(authorization) if authorization else None
+        caller = self._of_cookie(environ) if bearer is None else self._of_bearer(bearer)
+        wanted = demands(environ.get("QUERY_STRING", ""))
+        if "role" in wanted and wanted["role"] not in caller.roles:
+            raise Forbidden
+        if "max_age" in wanted:
+            self._check_age(caller, int(wanted["max_age"]))
+        return caller
+
+    def _of_cookie(self, environ: Environ) -> Session:
         parts = self._services
         token = token_of(parts.keyring, environ.get("HTTP_COOKIE", ""), parts.settings.cookie_name)
         session = parts.sessions.load(token) if token else None
         if session is None:
             raise Unauthenticated
-        wanted = demands(environ.get("QUERY_STRING", ""))
-        if "role" in wanted and wanted["role"] not in session.roles:
-            raise Forbidden
-        if "max_age" in wanted and not fresh(session, parts.store.clock(), int(wanted["max_age"])):
-            raise StepUpRequired
         return session
+
+    def _of_bearer(self, token: str) -> Bearer:
+        """A person's token for us, that of their session or one that they let be used so."""
+        parts = self._services
+        bearer = parts.bearers.check(token)
+        if parts.settings.public_url not in bearer.audiences:
+            raise TokenRefused("audience")
+        if not bearer.user:
+            raise Forbidden
+        if bearer.kind != "session" and FORWARD_AUTH not in bearer.scopes:
+            raise InsufficientScope(FORWARD_AUTH)
+        return bearer
+
+    def _check_age(self, caller: Session | Bearer, max_age: int) -> None:
+        """An API key comes from no login, however recent."""
+        since = caller.authenticated
+        if since is None or self._services.store.clock() - since > max_age:
+            raise InsufficientAuthentication(max_age) if isinstance(caller, Bearer) else StepUpRequired
 
     def _refuse(self, error: AuthsvcError, environ: Environ, start: Start) -> Iterable[bytes]:
         status = STATUS[type(error)]
@@ -102,16 +141,16 @@ def demands(query: str) -> dict[str, str]:
     return found
 
 
-def identity(session: Session) -> Headers:
+def identity(caller: Session | Bearer) -> Headers:
     """Who it is, for the application behind the proxy; UTF-8 and percent-encoded, so that no name can be a header. All
     of them are always there: a header that is missing here is one that a client might have sent."""
     return [
-        ("X-Auth-User", session.user),
-        ("X-Auth-Email", _quoted(session.email, "@")),
-        ("X-Auth-Name", _quoted(session.name, "")),
-        ("X-Auth-Roles", ",".join(session.roles)),
-        ("X-Auth-Session", session.sid),
-        ("X-Auth-Amr", ",".join(session.amr)),
+        ("X-Auth-User", caller.user),
+        ("X-Auth-Email", _quoted(caller.email, "@")),
+        ("X-Auth-Name", _quoted(caller.name, "")),
+        ("X-Auth-Roles", ",".join(caller.roles)),
+        ("X-Auth-Session", caller.sid),
+        ("X-Auth-Amr", ",".join(caller.amr)),
     ]
 
 

@@ -7,9 +7,12 @@ from flask import Blueprint, Flask, Response, current_app, jsonify, make_respons
 from pydantic import BaseModel, TypeAdapter
 
 from authsvc.web.answers import (
+    AccessToken,
+    ApiKeyList,
     Ended,
     EndingSoon,
     MailSent,
+    NewApiKey,
     ResetAllowed,
     SessionList,
     StrengthInfo,
@@ -18,6 +21,8 @@ from authsvc.web.answers import (
     Whoami,
 )
 from authsvc.web.body import (
+    AccessTokenBody,
+    ApiKeyBody,
     ChangePasswordBody,
     EmailBody,
     LoginBody,
@@ -65,6 +70,10 @@ DESCRIBED = {
     "accounts.export": Described({202: TaskStarted}, (401, 403, 413, 503)),
     "accounts.delete": Described({204: None, 202: EndingSoon}, (401, 403, 413, 503)),
     "accounts.keep": Described({204: None}, (400, 403, 413, 415, 422, 503), TokenBody, cookie=False),
+    "tokens.create": Described({200: AccessToken}, (400, 401, 403, 413, 415, 422, 503), AccessTokenBody),
+    "keys.create": Described({201: NewApiKey}, (400, 401, 403, 409, 413, 415, 422, 503), ApiKeyBody),
+    "keys.index": Described({200: ApiKeyList}, (401, 503)),
+    "keys.revoke": Described({204: None}, (401, 403, 404, 413, 503)),
     "passwords.strength": Described({200: StrengthInfo}, (400, 403, 413, 415, 422), StrengthBody, cookie=False),
     "tasks.show": Described({200: Task}, (401, 404, 503)),
     "tasks.cancel": Described({204: None}, (401, 403, 404, 413, 503)),

@@ -9,7 +9,7 @@ from flask import Blueprint
 from werkzeug.exceptions import HTTPException
 
 from authsvc.core.errors import AuthsvcError
-from authsvc.web.oauth import authorize, discovery, logout, refusals, token, userinfo, words
+from authsvc.web.oauth import authorize, discovery, logout, refusals, revoke, token, userinfo, words
 from authsvc.web.pages import keep_private
 
 people = Blueprint("people", __name__)
@@ -20,7 +20,7 @@ people.after_request(keep_private)
 people.add_app_template_filter(words.in_words, "scope_words")
 
 programs = Blueprint("programs", __name__)
-for call in (token, userinfo, discovery):
+for call in (token, revoke, userinfo, discovery):
     programs.register_blueprint(call.blueprint)
 programs.register_error_handler(OAuth2Error, refusals.by_protocol)
 programs.register_error_handler(AuthsvcError, refusals.by_us)
