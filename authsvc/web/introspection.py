@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError, OAuth2Error
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.wsgi import get_input_stream
 
 from authsvc.core.errors import TokenRefused, Unavailable
@@ -53,6 +53,8 @@ class Introspection:
             body = json.dumps(self._answer(environ)).encode()
         except OAuth2Error as error:
             return refusals.by_protocol(error)(environ, start)
+        except HTTPException as error:
+            return refusals.by_http(error)(environ, start)
         except Unavailable as error:
             return refusals.by_us(error)(environ, start)
         except Exception:
@@ -62,7 +64,7 @@ class Introspection:
         return [body]
 
     def _answer(self, environ: Environ) -> dict[str, Any]:
-        """Raises OAuth2Error or Unavailable."""
+        """Raises OAuth2Error, HTTPException or Unavailable."""
         fields = form(environ)
         client = self._client(environ.get("HTTP_AUTHORIZATION", ""), fields)
         if "token" not in fields:
@@ -98,16 +100,15 @@ class Introspection:
 
 
 def form(environ: Environ) -> dict[str, str]:
-    """The fields of a form; those without a value are left out (RFC 6749, 3.2). Raises InvalidRequestError."""
+    """The fields of a form; those without a value are left out (RFC 6749, 3.2). Raises InvalidRequestError or
+    HTTPException."""
     if environ["REQUEST_METHOD"] != "POST":
-        raise InvalidRequestError("Send a POST.", status_code=405)
+        raise MethodNotAllowed(["POST"])
     if environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower() != FORM:
         raise InvalidRequestError(f"The body must be a form, sent as {FORM}.")
+    body = get_input_stream(environ, max_content_length=LARGEST_BODY).read()
     try:
-        body = get_input_stream(environ, max_content_length=LARGEST_BODY).read()
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MOST_FIELDS)
-    except HTTPException as error:
-        raise InvalidRequestError("The body is too large, or was cut off.", status_code=error.code) from None
     except ValueError:
         raise InvalidRequestError("The body is no form of a few fields.") from None
     fields = dict(pairs)

@@ -29,7 +29,8 @@ def by_us(error: AuthsvcError) -> Response:
 
 
 def by_http(error: HTTPException) -> Response:
-    return _answer(error.code or 500, {"error": "invalid_request"}, {})
+    told = {name: value for name, value in error.get_headers() if name == "Allow"}
+    return _answer(error.code or 500, {"error": "invalid_request"}, told)
 
 
 def _answer(status: int, body: dict[str, str], told: dict[str, str]) -> Response:
