@@ -7,7 +7,7 @@ replay means that somebody else has the token, and ends the family. A grant hang
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import ColumnElement, bindparam, insert, select, update
 from sqlalchemy.orm import Session as Sql
@@ -21,6 +21,7 @@ from authsvc.core.session import Session
 from authsvc.core.settings import Settings
 from authsvc.core.store import TOUCH_EVERY, Clock
 from authsvc.db import Database
+from authsvc.domain import clients
 from authsvc.domain.codes import Code, Codes, look
 from authsvc.domain.outbox import Outbox, record
 from authsvc.domain.sessions import Sessions, find, session_of
@@ -101,9 +102,13 @@ class Grants:
                 return self._begin(sql, granted, code, now, refreshing=refreshing)
             used = look(sql, code.hash)
         if used and used.grant:
-            self.end(used.grant, USED_TWICE)
-            raise GrantRefused(WHY[USED_TWICE])
+            self.used_again(used.grant)
         raise GrantRefused("This code has expired. Log in again.")
+
+    def used_again(self, grant: str) -> NoReturn:
+        """The code that a grant came of was shown once more: the grant ends. Raises GrantRefused."""
+        self.end(grant, USED_TWICE)
+        raise GrantRefused(WHY[USED_TWICE])
 
     def refresh(self, client_id: str, token: str, scope: str | None = None) -> Granted:
         """The next tokens of a family, with the whole scope or with a part of it. Counts as use of the session. Raises
@@ -182,6 +187,13 @@ class Grants:
         """End a grant alone: its refresh tokens at once, its access tokens wherever the session is asked for."""
         with self._db.transaction() as sql:
             facts = self.end_within(sql, why, Row.id == grant)
+        self.made_known(facts)
+
+    def delete_client(self, client_id: str) -> None:
+        """A client is no more, and nothing that it was granted is good from now on. Raises NotFound."""
+        with self._db.transaction() as sql:
+            facts = self.end_within(sql, REVOKED, Row.client_id == client_id)
+            clients.remove(sql, client_id)
         self.made_known(facts)
 
     def end_within(self, sql: Sql, why: str, *conditions: ColumnElement[bool]) -> list[Fact]:

@@ -10,6 +10,7 @@ from authsvc.domain.accounts import Account
 from authsvc.services import Services
 from authsvc.web.app import create_app
 from tests.conftest import PASSWORD
+from tests.web.relying_party import RelyingParty, registered
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
@@ -66,3 +67,17 @@ def cookie_of(client: FlaskClient, name: str = "session") -> str:
     cookie = client.get_cookie(name)
     assert cookie is not None
     return cookie.value
+
+
+@pytest.fixture
+def shop(services: Services, client: FlaskClient) -> RelyingParty:
+    """A client of somebody else, with a secret."""
+    return registered(services, client)
+
+
+@pytest.fixture
+def person(browser: Callable[[], FlaskClient], anna: Account) -> FlaskClient:
+    """Anna's browser, logged in."""
+    made = browser()
+    login(made)
+    return made

@@ -92,16 +92,13 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
         if found is None or found.client_id != client.of.id:
             return None
         if found.grant:
-            self._redeem(found)  # which ends what came of it, whatever else stands in this request
+            services().grants.used_again(found.grant)  # whatever else stands in this request
         return Presented(found)
 
     def create_token_response(self) -> Answer:
         code = self.request.authorization_code.of
         _check_audience(self.request.form, code.audience)
-        return _tokens(self._redeem(code))
-
-    def _redeem(self, code: Code) -> Granted:
-        return services().grants.redeem(code, refreshing=self.request.client.check_grant_type(REFRESH))
+        return _tokens(services().grants.redeem(code, refreshing=self.client.check_grant_type(REFRESH)))
 
 
 class RefreshGrant(RefreshTokenGrant):  # type: ignore[misc]
