@@ -11,6 +11,8 @@ from authsvc.core.errors import TokenRefused
 from authsvc.sdk.caller import Caller
 
 LONGEST_LIFE = 360  # seconds, of an access token; one that lives longer is refused, for its end would be forgotten
+LEEWAY = 5  # seconds between the issuer's clock and ours
+KEPT_FOR = LONGEST_LIFE + 2 * LEEWAY  # of a token that was issued a little ahead of our clock, and expires behind it
 MAX_ENTRIES = 100_000
 EVENTS = "https://schemas.openid.net/secevent/caep/event-type/"
 SESSION_REVOKED = EVENTS + "session-revoked"
@@ -45,7 +47,7 @@ class Revoked:
         self.prune(now)
         try:
             for kind, event in claims["events"].items():
-                self._take(kind, event, claims.get("sub_id", {}), now + LONGEST_LIFE)
+                self._take(kind, event, claims.get("sub_id", {}), now + KEPT_FOR)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise TokenRefused("malformed") from error
 

@@ -20,10 +20,9 @@ from authsvc.sdk.caller import Caller
 from authsvc.sdk.feed import Feed, log
 from authsvc.sdk.issuer import Issuer, Request
 from authsvc.sdk.keys import KeyCache
-from authsvc.sdk.revoked import LONGEST_LIFE, Revoked, Roles
+from authsvc.sdk.revoked import LEEWAY, LONGEST_LIFE, Revoked, Roles
 
 MAX_KEPT = 10_000  # tokens
-LEEWAY = 5  # seconds between the issuer's clock and ours
 BREAK = 1.0  # seconds for which introspection is left alone after it failed
 
 T = TypeVar("T")
