@@ -1,7 +1,7 @@
 """Bodies, read strictly: JSON in /api, forms on pages, both into the same pydantic models."""
 
 import json
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar, get_origin
 
 from flask import request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -105,14 +105,16 @@ def json_body(model: type[M]) -> M:
 
 
 def form_body(model: type[M]) -> M:
-    """The request's form. Raises UnsupportedMediaType or InvalidFields."""
+    """The request's form, in which only a list may stand more than once. Raises UnsupportedMediaType or
+    InvalidFields."""
     if request.mimetype not in ("application/x-www-form-urlencoded", "multipart/form-data"):
         raise UnsupportedMediaType
     fields = request.form.to_dict(flat=False)
-    twice = [name for name, values in fields.items() if len(values) > 1]
+    lists = {name for name, field in model.model_fields.items() if get_origin(field.annotation) is list}
+    twice = [name for name, values in fields.items() if len(values) > 1 and name not in lists]
     if twice:
         raise InvalidFields(*(FieldError(_short(name), "duplicate", "This field was sent twice.") for name in twice))
-    return _validated(model, {name: values[0] for name, values in fields.items()})
+    return _validated(model, {name: values if name in lists else values[0] for name, values in fields.items()})
 
 
 def _validated(model: type[M], parsed: Any) -> M:

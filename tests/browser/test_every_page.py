@@ -1,5 +1,6 @@
 """Every page, light at the desk and dark on a phone: nothing sticks out, and axe-core finds nothing serious."""
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -62,6 +63,14 @@ def owners(page: Page, site: Site) -> Iterator[str]:
     site.services.exports.make(site.begin_export(site.user()))
     expect(page.get_by_role("link", name="Download")).to_be_visible()
     yield "an export that is done"
+    page.goto("/account/keys/new")
+    yield "a key to be made"
+    page.get_by_label("Name").fill("backup")
+    page.get_by_role("button", name="Make the key").click()
+    expect(page.get_by_label("Your new API key")).to_have_value(re.compile("ask_"))
+    yield "a key that was made"
+    page.goto("/account/keys")
+    yield "the keys"
     for path in ("/account/password", "/account/email", "/reauthenticate", "/logout", "/account/delete"):
         page.goto(path)
         yield path

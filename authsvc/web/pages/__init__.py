@@ -5,10 +5,10 @@ from flask import Blueprint, Response
 
 from authsvc.core.errors import EmailTaken, StepUpRequired, TokenInvalid, Unauthenticated
 from authsvc.web.guards import cookie_session
-from authsvc.web.pages import account, applications, changes, export, language, login, recovery, register, show
+from authsvc.web.pages import account, applications, changes, export, keys, language, login, recovery, register, show
 
 blueprint = Blueprint("pages", __name__)
-for room in (login, register, recovery, account, applications, changes, export, language):
+for room in (login, register, recovery, account, applications, keys, changes, export, language):
     blueprint.register_blueprint(room.blueprint)
 
 blueprint.register_error_handler(Unauthenticated, login.to_login)

@@ -29,6 +29,7 @@ NOTICES = {
     "reset": lazy_gettext("Your password is changed, and every device is logged out. Log in with the new one."),
     "password": lazy_gettext("Your password is changed, and all other devices are logged out."),
     "deleted": lazy_gettext("Your account will be deleted. We have sent you a mail with a link that takes this back."),
+    "revoked": lazy_gettext("The API key is revoked. It is refused from now on."),
     "withdrawn": lazy_gettext("The application is disconnected. It has to ask you again."),
     "kept": lazy_gettext("Your account stays. Nothing will be deleted."),
 }
