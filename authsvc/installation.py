@@ -10,6 +10,7 @@ from pathlib import Path
 from authsvc.core.errors import Misconfigured
 from authsvc.core.settings import SECRET_FILE, Settings
 
+ADDRESS_FILE = "public_url"
 LONGEST_SOCKET_PATH = 107  # bytes; sun_path of unix(7) less its final NUL
 
 
@@ -31,6 +32,22 @@ def unusable(folder: Path, error: OSError) -> Misconfigured:
         f"Cannot use the folder {folder.absolute()}: {error.strerror}. "
         "Make it a folder that you may write to, or set AUTHSVC_INSTANCE to another."
     )
+
+
+def keep_address(settings: Settings) -> None:
+    """Note where `authsvc run` is to be found, for commands that are told nothing of it. Raises Misconfigured."""
+    try:
+        (settings.instance / ADDRESS_FILE).write_text(settings.public_url + "\n")
+    except OSError as error:
+        raise unusable(settings.instance, error) from None
+
+
+def with_address(settings: Settings) -> Settings:
+    """The settings, with the address at which `authsvc run` was to be found if they name none."""
+    kept = settings.instance / ADDRESS_FILE
+    if settings.public_url or not kept.exists():
+        return settings
+    return settings.model_copy(update={"public_url": kept.read_text().strip()})
 
 
 @contextmanager

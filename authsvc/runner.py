@@ -139,6 +139,7 @@ def run(say: Callable[[Started], None]) -> None:
     logs.configure(settings)
     with stopped_by_signals(), ExitStack() as stack:
         stack.enter_context(installation.only_copy(settings.instance))
+        installation.keep_address(settings)
         listener = stack.enter_context(listen(settings.host, settings.port, "AUTHSVC_PORT"))
         valkey = None
         if not settings.redis_url:

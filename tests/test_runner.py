@@ -18,6 +18,7 @@ from authsvc.core.errors import Misconfigured
 from authsvc.core.settings import SECRET_FILE, Settings
 from authsvc.ops_port import listen
 from authsvc.runner import Child
+from tests.conftest import ORIGIN, make_settings
 from tests.servers import Valkey, free_port, wait_for
 
 Keep = Callable[..., Child]
@@ -268,3 +269,14 @@ def test_the_lock_ends_with_its_holder(tmp_path: Path) -> None:
             installation.only_copy(tmp_path),
         ):
             pytest.fail("two copies")
+
+
+def test_commands_know_the_address_of_run_unless_they_are_told_another(tmp_path: Path) -> None:
+    settings = make_settings(instance=tmp_path, public_url="http://127.0.0.1:8123")
+    untold = settings.model_copy(update={"public_url": ""})
+
+    assert installation.with_address(untold).public_url == ""
+    installation.keep_address(settings)
+
+    assert installation.with_address(untold).public_url == "http://127.0.0.1:8123"
+    assert installation.with_address(make_settings(instance=tmp_path)).public_url == ORIGIN

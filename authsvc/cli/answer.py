@@ -58,9 +58,10 @@ def _refuse(error: AuthsvcError, *, as_json: bool) -> NoReturn:
 @contextmanager
 def opened(settings: Settings | None = None) -> Iterator["Services"]:
     """The parts, on the same storage that the running service uses. Raises Misconfigured."""
+    from authsvc.installation import with_address  # noqa: PLC0415
     from authsvc.services import build  # noqa: PLC0415
 
-    services = build(settings or Settings.read().for_storage())
+    services = build(with_address(settings or Settings.read().for_storage()))
     try:
         yield services
     finally:

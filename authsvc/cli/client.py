@@ -63,7 +63,7 @@ def rotate_secret(client_id: str) -> Answer:
 def delete(client_id: str) -> Answer:
     """Forget an application; what it was granted ends."""
     with opened() as services:
-        services.clients.delete(client_id)
+        services.grants.delete_client(client_id)
     return Answer({"id": client_id}, "Deleted.")
 
 

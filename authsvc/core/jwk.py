@@ -22,7 +22,7 @@ ALGORITHMS = (ES256, EDDSA, RS256)
 
 SHAPES = {ES256: ("EC", "P-256"), EDDSA: ("OKP", "Ed25519"), RS256: ("RSA", None)}
 PRIVATE = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
-MAX_KEYS = 32  # in a set
+MAX_KEYS = 128  # in a set: an issuer that rotates every few seconds publishes as many
 MAX_KID = 256  # characters
 RSA_BITS = range(2048, 8193)
 RSA_EXPONENT = 65537

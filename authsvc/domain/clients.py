@@ -6,6 +6,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.orm import Session as Sql
 
 from authsvc.core import scopes
 from authsvc.core.crypto import Keyring, new_id
@@ -116,12 +117,6 @@ class Clients:
             raise NotFound("There is no such client with a secret.")
         return secret
 
-    def delete(self, client_id: str) -> None:
-        """With all that users have granted it: its tokens are refused from now on. Raises NotFound."""
-        with self._db.transaction() as sql:
-            if sql.scalar(delete(Row).where(Row.id == client_id).returning(Row.id)) is None:
-                raise NotFound("There is no such client.")
-
     def _row(self, client_id: str) -> Row | None:
         with self._db.reading() as sql:
             return sql.scalar(FIND, {"id": client_id})
@@ -150,6 +145,12 @@ class Clients:
         known = {self._settings.public_url, *self._settings.audiences}
         if unknown := [audience for audience in audiences if audience not in known]:
             raise _invalid("audiences", f"Unknown audiences: {', '.join(unknown)}. Name them in AUTHSVC_AUDIENCES.")
+
+
+def remove(sql: Sql, client_id: str) -> None:
+    """Forget a client in a larger use case, and what users have agreed to. Raises NotFound."""
+    if sql.scalar(delete(Row).where(Row.id == client_id).returning(Row.id)) is None:
+        raise NotFound("There is no such client.")
 
 
 def check_uri(uri: str) -> None:

@@ -133,7 +133,7 @@ def short_coordinate() -> dict[str, Any]:
             return {**jwk, "x": urlsafe_b64encode(x[1:]).decode()}
 
 
-MANY = {"keys": [published(kid=f"key-{n}") for n in range(33)]}
+MANY = {"keys": [published(kid=f"key-{n}") for n in range(129)]}
 PRIVATE_EC = ECKey.generate_key("P-256").as_dict(private=True, kid="p", alg=ES256)
 WEAK = {
     "a private key": lambda: PRIVATE_EC,

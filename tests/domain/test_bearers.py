@@ -206,7 +206,7 @@ def test_a_service_shows_its_own_token(services: Services, service: Client, serv
 
 
 def test_a_services_token_dies_with_its_client(services: Services, service: Client, service_token: str) -> None:
-    services.clients.delete(service.id)
+    services.grants.delete_client(service.id)
     assert refused(services, service_token) == "revoked"
 
 

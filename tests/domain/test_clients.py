@@ -112,7 +112,8 @@ def test_a_redirect_uri_leads_to_a_place_that_is_its_own(services: Services, uri
     "", "/cb", "//app.example.org/cb", "http://app.example.org/cb", "https://*.example.org/cb", "https:///cb",
     "https://app.example.org/cb#x", "https://anna:secret@app.example.org/cb", "javascript:alert(1)",
     "data:text/html,x", "https://app.example.org\\cb", "https://app.example.org/c b", "https://app.example.org/\n",
-    "https://äpp.example.org/", "myapp:/cb", "file:///etc/passwd", "https://[::1/cb", "https://app.example.org/" + "a" * 2048,
+    "https://äpp.example.org/", "myapp:/cb", "file:///etc/passwd", "https://[::1/cb",
+    "https://app.example.org/" + "a" * 2048,
 ])  # fmt: skip
 def test_a_redirect_uri_is_refused_that_could_lead_elsewhere(services: Services, uri: str) -> None:
     for field in ({"redirect_uris": (uri,)}, {"logout_uris": (uri,)}, {"backchannel_uri": uri} if uri else {}):
@@ -132,10 +133,10 @@ def test_a_client_that_makes_no_sense_is_refused(services: Services, name: str, 
 def test_a_deleted_client_is_unknown(services: Services) -> None:
     client, secret = create(services)
 
-    services.clients.delete(client.id)
+    services.grants.delete_client(client.id)
 
     assert services.clients.find(client.id) is None
     assert services.clients.authenticate(client.id, secret) is None
     assert services.clients.all() == []
     with pytest.raises(NotFound):
-        services.clients.delete(client.id)
+        services.grants.delete_client(client.id)

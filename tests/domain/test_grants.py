@@ -404,8 +404,9 @@ def test_the_list_has_agreements_and_live_grants_and_nothing_that_is_over(world:
 
 
 def test_a_deleted_client_takes_its_grants_along(world: World, services: Services) -> None:
-    token = world.redeem(world.code()).refresh
-    services.clients.delete(world.client)
-    refused(lambda: world.refresh(token))
+    granted = world.redeem(world.code())
+    services.grants.delete_client(world.client)
+    refused(lambda: world.refresh(granted.refresh))
+    assert list(world.noted()) == [granted.id]  # so that its access tokens are refused too
     with services.db.reading() as sql:
         assert sql.scalar(select(func.count()).select_from(Grant)) == 0

@@ -219,7 +219,7 @@ def test_a_client_that_is_gone_is_not_told(
     services.sessions.logout(token)
     (job,) = due(services)
 
-    services.clients.delete(client.id)
+    services.grants.delete_client(client.id)
     attempt(services, job.id, "message")
 
     assert services.jobs.get(job.id).done
