@@ -19,6 +19,7 @@ local function ask(txn, url)
   local asked = {
     ["host"] = values(sent["host"]),
     ["cookie"] = values(sent["cookie"]),
+    ["authorization"] = values(sent["authorization"]),
     ["accept"] = values(sent["accept"]),
     ["x-forwarded-for"] = { txn.sf:src() },
     ["x-forwarded-method"] = { txn.sf:method() },

@@ -1,6 +1,5 @@
 """One stack of each kind for all tests that leave it standing; a fresh one for those that kill things."""
 
-import os
 import shutil
 import sys
 import tempfile
@@ -10,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Postgres, missing
+from tests.servers import Postgres
 from tests.smtp import SmtpServer, smtp_server
-from tests.system.parts import parts
+from tests.system.guards import Guarded, guarding
+from tests.system.parts import installed, parts
 from tests.system.stack import Run, Stack
 
 
@@ -67,14 +67,6 @@ def _apart(folder: Path, postgres: Postgres) -> Iterator[Stack]:
         postgres.drop(name)
 
 
-def installed(program: str) -> str:
-    """Where a program is; Debian keeps servers where only root looks."""
-    path = shutil.which(program, path=os.pathsep.join((os.environ["PATH"], "/usr/sbin")))
-    if path is None:
-        missing(program)
-    return str(path)
-
-
 @pytest.fixture(params=["run", "parts"])
 def stack(request: pytest.FixtureRequest) -> Stack:
     """The service, once as `authsvc run` and once as its parts behind nginx. Tests may ask for `run_smtp` as well: the
@@ -95,6 +87,13 @@ def doomed(request: pytest.FixtureRequest) -> Iterator[Stack]:
             stack = started.enter_context(_running(folder / "run", started.enter_context(smtp_server())))
         started.callback(lambda: sys.stdout.write(stack.logs()))  # pytest shows it where a test has failed
         yield stack
+
+
+@pytest.fixture(scope="module", params=["nginx", "caddy", "haproxy"])
+def guarded(request: pytest.FixtureRequest) -> Iterator[Guarded]:
+    """An application behind a proxy that asks the service."""
+    with guarding(request.param) as started:
+        yield started
 
 
 @pytest.fixture

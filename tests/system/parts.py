@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.servers import free_port, wait_for
+from tests.servers import free_port, missing, wait_for
 from tests.smtp import SmtpServer
 from tests.system.stack import CLI, Server, Stack, environment
 
@@ -61,6 +62,14 @@ def _wait_for_the_bridge(stack: Stack) -> None:
         return answer.status_code == httpx.codes.NO_CONTENT  # what a stranger gets
 
     wait_for(there, seconds=20)
+
+
+def installed(program: str) -> str:
+    """Where a program is; Debian keeps servers where only root looks."""
+    path = shutil.which(program, path=os.pathsep.join((os.environ["PATH"], "/usr/sbin")))
+    if path is None:
+        missing(program)
+    return str(path)
 
 
 def certificate(folder: Path) -> ssl.SSLContext:

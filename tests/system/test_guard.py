@@ -1,143 +1,25 @@
 """B6: an application behind real proxies sees only who is logged in, and nobody says of themselves who they are."""
 
-import json
-import shutil
 import socket
-import sqlite3
-import ssl
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from functools import cached_property
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
-import redis
 
 from tests.servers import free_port, wait_for
 from tests.system.browser import Browser
-from tests.system.conftest import installed
-from tests.system.parts import certificate, site
-from tests.system.stack import Run, Server
+from tests.system.guards import Application, Guarded, haproxy, what_it_was_told, without_stores
+from tests.system.parts import certificate, installed
+from tests.system.stack import Server
 
 pytestmark = pytest.mark.promise("B6")
-DEPLOY = Path(__file__).parents[2] / "deploy"
-HEADERS = ("X-Auth-User", "X-Auth-Email", "X-Auth-Name", "X-Auth-Roles", "X-Auth-Session", "X-Auth-Amr")
 TRICKS = [
     "X-Auth-User: admin", "x-auth-user: admin", "X-AUTH-ROLES: admin", "X_Auth_User: admin", "X_AUTH_ROLES: admin",
     "X-Auth_User: admin", "X-Auth-Name: admin\r\nX-Auth-Name: admin", "X-Auth-Amr:admin", "X-Auth-User : admin",
     "X-Auth-Email: admin\r\n\tadmin", "Connection: X-Auth-User, X-Auth-Session\r\nX-Auth-Roles: admin",
     "X-Auth-Else: admin",
 ]  # fmt: skip
-
-
-class Application:
-    """What stands behind: it answers what it was asked, and remembers it."""
-
-    def __init__(self) -> None:
-        self.seen: list[tuple[str, str, list[tuple[str, str]]]] = []
-        app = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def __getattr__(self, name: str) -> Callable[[], None]:
-                if not name.startswith("do_"):
-                    raise AttributeError(name)
-                return self._echo
-
-            def _echo(self) -> None:
-                app.seen.append((self.command, self.path, list(self.headers.items())))
-                body = json.dumps(dict(self.headers)).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """It is quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
-class Guarded:
-    def __init__(self, run: Run, app: Application) -> None:
-        self.run = run
-        self.app = app
-        self.port = int(run.url.rpartition(":")[2])
-
-    @cached_property
-    def email(self) -> str:
-        """Of somebody who may log in."""
-        return self.run.new_user()
-
-    def ask(self, head: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Send a request as it stands; its status (0: the connection was closed without one), and the whole answer."""
-        assert self.run.tls
-        with (
-            closing(socket.create_connection(("127.0.0.1", self.port), timeout=10)) as plain,
-            self.run.tls.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
-        ):
-            text = head.replace("\n", "\r\n").replace("\r\r", "\r")
-            whole = f"{text}\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n\r\n".encode("latin-1") + body
-            answer = b""
-            try:
-                connection.sendall(whole)
-                while part := connection.recv(65536):
-                    answer += part
-            except (ConnectionResetError, ssl.SSLError):
-                pass
-        return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/") else 0, answer
-
-    def cookie(self, browser: Browser) -> str:
-        return f"Cookie: {self.run.cookie_name}={browser.token}"
-
-
-@pytest.fixture(scope="module", params=["nginx", "caddy", "haproxy"])
-def guarded(request: pytest.FixtureRequest) -> Iterator[Guarded]:
-    folder = Path(tempfile.mkdtemp(prefix="authsvc-"))
-    app, port = Application(), free_port()
-    run = Run(folder, public_url=f"https://127.0.0.1:{port}", trusted_proxies=1)
-    run.url, run.tls = f"https://127.0.0.1:{port}", certificate(folder)
-    proxy = {"nginx": nginx, "caddy": caddy, "haproxy": haproxy}[request.param](folder, port, run, app)
-    try:
-        yield Guarded(run.start(), app)
-    finally:
-        proxy.kill()
-        run.end()
-        app.server.shutdown()
-        app.server.server_close()
-        shutil.rmtree(folder)
-
-
-def nginx(folder: Path, port: int, run: Run, app: Application) -> Server:
-    guard = (DEPLOY / "guard.nginx.conf").read_text().replace("127.0.0.1:3000", f"127.0.0.1:{app.port}")
-    conf = site(folder, port, run.port, run.port, inside=guard)
-    return Server(
-        (installed("nginx"), "-p", str(folder), "-e", str(folder / "nginx.log"), "-c", str(conf)), folder / "n.log"
-    )
-
-
-def caddy(folder: Path, port: int, run: Run, app: Application) -> Server:
-    tls = f"https://127.0.0.1:{port} {{\n\ttls {folder}/certificate.pem {folder}/key.pem\n"
-    conf = with_addresses(DEPLOY / "Caddyfile", run, app, {"login.example.org {\n": tls})
-    path = folder / "Caddyfile"
-    path.write_text("{\n\tadmin off\n\tauto_https off\n}\n" + conf)
-    return Server((installed("caddy"), "run", "--adapter", "caddyfile", "--config", str(path)), folder / "caddy.log")
-
-
-def haproxy(folder: Path, port: int, run: Run, app: Application) -> Server:
-    bind = {":443 ssl crt login.example.org.pem": f"127.0.0.1:{port} ssl crt both.pem"}
-    (folder / "both.pem").write_text((folder / "certificate.pem").read_text() + (folder / "key.pem").read_text())
-    (folder / "haproxy.cfg").write_text(with_addresses(DEPLOY / "guard.haproxy.cfg", run, app, bind))
-    shutil.copy(DEPLOY / "guard.haproxy.lua", folder)
-    return Server((installed("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")), folder / "haproxy.log")
 
 
 def test_haproxy_lets_nobody_through_when_its_script_fails(tmp_path: Path) -> None:
@@ -160,17 +42,6 @@ def test_haproxy_lets_nobody_through_when_its_script_fails(tmp_path: Path) -> No
         app.server.server_close()
 
 
-def with_addresses(file: Path, run: Run, app: Application, more: dict[str, str]) -> str:
-    """A file of `deploy/`, with the addresses of this test in place of its own."""
-    own = f"127.0.0.1:{run.port}"
-    changes = {"127.0.0.1:8001": own, "127.0.0.1:8002": own, "127.0.0.1:3000": f"127.0.0.1:{app.port}"}
-    conf = file.read_text()
-    for wanted, instead in {**more, **changes}.items():
-        assert wanted in conf
-        conf = conf.replace(wanted, instead)
-    return conf
-
-
 def names(headers: list[tuple[str, str]]) -> dict[str, list[str]]:
     """What an application might take for our headers: frameworks read `_` as `-`."""
     found: dict[str, list[str]] = {}
@@ -178,12 +49,6 @@ def names(headers: list[tuple[str, str]]) -> dict[str, list[str]]:
         if name.lower().replace("_", "-").startswith("x-auth"):
             found.setdefault(name.lower().replace("_", "-"), []).append(value)
     return found
-
-
-def what_it_was_told(answer: httpx.Response) -> dict[str, str | None]:
-    """Our headers in what the application has echoed; HAProxy writes every name in small letters."""
-    headers = {name.lower(): value for name, value in answer.json().items()}
-    return {name: headers.get(name.lower()) for name in HEADERS}
 
 
 async def test_the_application_is_told_who_it_is(guarded: Guarded) -> None:
@@ -292,19 +157,6 @@ async def test_while_no_store_can_tell_nobody_is_let_through(guarded: Guarded) -
             assert guarded.ask(f"GET /app/x HTTP/1.1\r\n{guarded.cookie(browser)}")[0] >= 500
             assert len(guarded.app.seen) == before
         assert guarded.ask(f"GET /app/x HTTP/1.1\r\n{guarded.cookie(browser)}")[0] == 200
-
-
-@contextmanager
-def without_stores(run: Run) -> Iterator[None]:
-    """SQL does not find the sessions, and Redis has forgotten them."""
-    with closing(sqlite3.connect(run.database_url.removeprefix("sqlite:///"), timeout=10)) as sql:
-        sql.execute("ALTER TABLE sessions RENAME TO elsewhere")
-        sql.commit()
-        with closing(redis.Redis(**run.redis_options)) as client:
-            client.flushdb()
-        yield
-        sql.execute("ALTER TABLE elsewhere RENAME TO sessions")
-        sql.commit()
 
 
 async def test_while_the_service_is_down_nobody_is_let_through(guarded: Guarded) -> None:
