@@ -23,7 +23,7 @@ def main(words: list[str]) -> str:
     for name in [each for each in NAMES if each in words] or NAMES:
         bench, rows = importlib.import_module(f"bench.{name}"), []
         for what, figure in bench.rows():
-            print(f"{what:58}{figure}", flush=True)
+            print(f"{what:58} {figure}", flush=True)
             rows.append(f"| {what} | {figure} |")
         if "--write" in words:
             write(name, "\n".join([bench.__doc__, "", hardware(), "", "| measured | figure |", "|---|---|", *rows]))

@@ -42,7 +42,7 @@ class Stack:
 
     def command(self, *words: str, given: str = "") -> str:
         done = subprocess.run(
-            [AUTHSVC, *words], env=self.environment, input=given, capture_output=True, text=True, check=True
+            [AUTHSVC, *words], env=self.environment, input=given, stdout=subprocess.PIPE, text=True, check=True
         )
         return done.stdout.strip()
 

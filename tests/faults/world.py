@@ -89,7 +89,7 @@ class World:
     # -- faults: each begins, lasts, and is over when its method returns -----------------------------------------------
 
     def redis_faults(self) -> dict[str, Callable[[], None]]:
-        return {
+        faults = {
             "redis wiped": lambda: self.store.execute("FLUSHALL"),
             "redis killed": self.redis_killed,
             "redis stopped": self.redis_stopped,
@@ -99,6 +99,9 @@ class World:
             "redis failed over with lost writes": self.redis_failed_over,
             "redis full": self.redis_full,
         }
+        if not self.stock:  # what is published then is lost for it
+            faults["redis cut off from the bridge"] = lambda: self._lines(self.redis_links[-1:], CUT)
+        return faults
 
     def other_faults(self) -> dict[str, Callable[[], None]]:
         faults = {
