@@ -4,9 +4,11 @@ Imports stand in the functions, so that a web worker does not carry the bridge's
 """
 # ruff: noqa: PLC0415
 
+import asyncio
 import os
 import socket
 import string
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from authsvc.core.store import Found
     from authsvc.services import Services
 
-BRIDGE_PATHS = frozenset({"/ws", "/events"})
+BRIDGE_PATHS = frozenset({"/ws", "/events", "/revocations"})
 NOT_FOUND = 4404  # close code of a socket on any other path
 STOP_WITHIN = 3  # seconds for the processes of `authsvc web`
 
@@ -34,19 +36,29 @@ def web_app(settings: Settings) -> "Flask":
 
 
 def bridge_app(settings: Settings) -> "Quart":
-    """The bridge, with the one SQL statement that it needs."""
-    from authsvc.db import AsyncDatabase
+    """The bridge, with what it needs of SQL. Sessions are asked for all the time; the rest, for verifiers, is seldom
+    wanted, and signed in a thread."""
+    from authsvc.core.crypto import Keyring
+    from authsvc.db import AsyncDatabase, Database
+    from authsvc.domain.keys import Keys
+    from authsvc.domain.revocations import Revocations
     from authsvc.domain.sessions import find, found
     from bridge.app import create_app
+    from bridge.parts import Loaders
 
-    db = AsyncDatabase(settings.sql_url)
+    db, seldom = AsyncDatabase(settings.sql_url), Database(settings.sql_url)
+    keys = Keys(seldom, Keyring(settings.keys), settings, time.time)
+    recent = Revocations(seldom, keys, settings, time.time).recent
 
     async def load(sid: str) -> "Found":
         async with db.reading() as sql:
             return found((await sql.execute(find(sid))).one_or_none(), settings)
 
-    app = create_app(settings, load)
+    app = create_app(
+        settings, Loaders(load, partial(asyncio.to_thread, keys.public), partial(asyncio.to_thread, recent))
+    )
     app.after_serving(db.close)
+    app.after_serving(seldom.close)
     return app
 
 

@@ -1,4 +1,4 @@
-"""The bridge as a Quart application: `/ws`, `/events`, and what runs beside them."""
+"""The bridge as a Quart application: `/ws`, `/events`, `/revocations`, and what runs beside them."""
 
 import asyncio
 import logging
@@ -12,9 +12,10 @@ from werkzeug.routing import MapAdapter
 
 from authsvc.core import request_ids
 from authsvc.core.settings import Settings
-from authsvc.core.store import Clock, Loader
-from bridge import errors, parts, sse, ws
+from authsvc.core.store import Clock
+from bridge import errors, parts, revocations, sse, ws
 from bridge.asgi import Handshake, HTTPConnection, WebsocketConnection
+from bridge.parts import Loaders
 from bridge.sweep import AT_ONCE
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,7 @@ class Bridge(Quart):
         return self.url_map.bind("bridge", None, None, request.scheme, request.method, request.path)
 
 
-def create_app(settings: Settings, load: Loader, clock: Clock = time.time) -> Quart:
-    """`load` reads a session's row from SQL: it returns Found, or raises StorageDown."""
+def create_app(settings: Settings, load: Loaders, clock: Clock = time.time) -> Quart:
     app = Bridge("bridge", static_folder=None)
     bridge = parts.build(settings, load, clock)
     app.extensions["bridge"] = bridge
@@ -55,9 +55,13 @@ def create_app(settings: Settings, load: Loader, clock: Clock = time.time) -> Qu
     async def events() -> Response:
         return await sse.serve(request._get_current_object(), bridge)  # type: ignore[attr-defined]  # noqa: SLF001
 
+    @app.get("/revocations", provide_automatic_options=False)
+    async def feed() -> Response:
+        return await revocations.serve(request._get_current_object(), bridge)  # type: ignore[attr-defined]  # noqa: SLF001
+
     @app.while_serving
     async def live() -> AsyncGenerator[None]:
-        runs = [bridge.broker.run, bridge.sweep.watch, *[bridge.sweep.work] * AT_ONCE]
+        runs = [bridge.broker.run, bridge.feed.run, bridge.sweep.watch, *[bridge.sweep.work] * AT_ONCE]
         tasks = [asyncio.create_task(_always(run)) for run in runs]
         yield
         await _stop(tasks)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from authsvc.core.crypto import Token
+from authsvc.core.errors import Unavailable
 from bridge.protocol import Close, Event
 
 OUTBOX = 256 * 1024  # characters that may wait for a client
@@ -18,16 +19,16 @@ log = logging.getLogger(__name__)
 
 
 class Connection:
-    """One socket or stream of a session. What is delivered before `open` waits behind the greeting.
+    """One socket or stream. What is delivered before `open` waits behind the greeting.
 
     Nothing that it does waits for its client: a writer exists only while there is something to write.
     """
 
     __slots__ = ("_abort", "_open", "_outbox", "_respond", "_waiting", "_writer", "ended", "token")
+    token: Token  # of the session that it belongs to, if it does
 
-    def __init__(self, token: Token, scope: Any) -> None:
+    def __init__(self, scope: Any) -> None:
         """`scope` is the ASGI scope, in which server.py has left the means to cut the connection."""
-        self.token = token
         self.ended: Close | None = None
         self._abort: Callable[[], None] = scope["extensions"]["authsvc.abort"]
         self._open = False
@@ -82,22 +83,41 @@ class Connection:
 
     async def _write(self) -> None:
         try:
-            while self._outbox:
-                async with asyncio.timeout(SEND_DEADLINE):
-                    text = self._outbox.pop(0)
-                    await self._send(text)
-                    self._waiting -= len(text)
+            await self._work_off()
         except TimeoutError:
-            self._writer = None
-            self.end(Close.TOO_FAST)
+            self._fail(Close.TOO_FAST)
         except OSError:
             self.ended = self.ended or Close.TIMEOUT  # the client has gone
+        except Unavailable:
+            self._fail(Close.OVERLOADED)
+        except Exception:
+            log.exception("a connection failed")
+            self._fail(Close.BUG)
         else:
             self._writer = None
 
-    def _close(self, why: Close) -> None:
+    def _fail(self, why: Close) -> None:
+        self._writer = None
+        self.end(why)
+
+    async def _work_off(self) -> None:
+        """Write all that there is to write. Raises TimeoutError for a client that does not read."""
+        while self._outbox:
+            text = self._outbox.pop(0)
+            await self._send_in_time(text)
+            self._waiting -= len(text)
+
+    async def _send_in_time(self, text: str) -> None:
+        async with asyncio.timeout(SEND_DEADLINE):
+            await self._send(text)
+
+    def stop(self) -> None:
+        """Write no more: the client has gone."""
         if self._writer:
             self._writer.cancel()
+
+    def _close(self, why: Close) -> None:
+        self.stop()
         asyncio.get_running_loop().call_later(GRACE, self._abort)
         self._writer = asyncio.create_task(self._take_leave(why))
 

@@ -6,10 +6,26 @@ from quart import Quart, Response, request
 from werkzeug.exceptions import HTTPException
 
 from authsvc.core import request_ids
-from authsvc.core.errors import AuthsvcError, CrossSite, RateLimited, RetryLater, Unavailable
+from authsvc.core.errors import (
+    AuthsvcError,
+    CrossSite,
+    InsufficientScope,
+    RateLimited,
+    RetryLater,
+    TokenRefused,
+    Unauthenticated,
+    Unavailable,
+)
 from authsvc.core.settings import Settings
 
-STATUS: dict[type[AuthsvcError], int] = {CrossSite: 403, RateLimited: 429, Unavailable: 503}
+STATUS: dict[type[AuthsvcError], int] = {
+    Unauthenticated: 401,
+    TokenRefused: 401,
+    InsufficientScope: 403,
+    CrossSite: 403,
+    RateLimited: 429,
+    Unavailable: 503,
+}
 HTTP_CODES = {
     404: ("not_found", "There is nothing here."),
     405: ("method_not_allowed", "This address does not take that method."),
@@ -22,7 +38,18 @@ def answer(error: AuthsvcError) -> Response:
     response = _problem(status, error.code, error.detail)
     if isinstance(error, RetryLater):
         response.headers["Retry-After"] = str(error.retry_after)
+    if challenge := _challenge(error):
+        response.headers["WWW-Authenticate"] = challenge
     return response
+
+
+def _challenge(error: AuthsvcError) -> str:
+    """RFC 6750, 3. Who has shown no token is told of no error."""
+    if isinstance(error, InsufficientScope):
+        return f'Bearer error="insufficient_scope", scope="{error.scope}"'
+    if isinstance(error, TokenRefused):
+        return 'Bearer error="invalid_token"'
+    return "Bearer" if isinstance(error, Unauthenticated) else ""
 
 
 async def answer_http(error: HTTPException) -> Response:

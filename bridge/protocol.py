@@ -77,8 +77,12 @@ def error(code: str, message: str) -> str:
 
 
 def chunk(name: str, data: dict[str, Any], event_id: str = "") -> str:
-    """A Server-Sent Event (HTML standard, 9.2.6)."""
-    return (f"id: {event_id}\n" if event_id else "") + f"event: {name}\ndata: {_json(data)}\n\n"
+    return message(name, _json(data), event_id)
+
+
+def message(name: str, data: str, event_id: str = "") -> str:
+    """A Server-Sent Event (HTML standard, 9.2.6) with one line of data."""
+    return (f"id: {event_id}\n" if event_id else "") + f"event: {name}\ndata: {data}\n\n"
 
 
 def _json(value: dict[str, Any]) -> str:

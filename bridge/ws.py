@@ -23,7 +23,8 @@ class Socket(Connection):
         """Raises CrossSite or Unauthenticated."""
         auth.check_socket_origin(handshake.headers, parts.settings.origins)
         token = auth.required_token(handshake.headers, parts.keyring, parts.settings.cookie_name)
-        super().__init__(token, handshake.scope)
+        super().__init__(handshake.scope)
+        self.token = token
         self._pace = Pace()
 
     def deliver(self, event: Event) -> None:

@@ -333,7 +333,7 @@ class AsyncRedis:
 
     async def client(self, channel: str, timeout: float) -> AsyncClient:  # noqa: ARG002, ASYNC109 - of the client's waits
         waits = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-        options = {**self._way.options, **await self._address(), **waits}
+        options = {**self._way.options, **await self._address(), **waits, "redis_connect_func": self._on_connect}
         return AsyncClient.from_pool(AsyncPool(connection_class=self._way.kind, **options))
 
     async def close(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import select, text
 
 from authsvc.core import events, jwt
+from authsvc.core.errors import Unavailable
 from authsvc.core.events import Fact
 from authsvc.core.settings import Settings
 from authsvc.core.store import Clock
@@ -29,7 +30,10 @@ class Revocations:
         self._clock = clock
 
     def sign(self, facts: Sequence[Fact]) -> list[str | None]:
-        """A token for each fact, None where it is nothing to a verifier. Raises Unavailable."""
+        """A token for each fact, None where it is nothing to a verifier. Raises Unavailable, also in a command that
+        does not know our address: the relay does."""
+        if not self._issuer:
+            raise Unavailable
         return [self._signed(claims) if claims else None for claims in self._claims(facts)]
 
     def recent(self) -> list[str]:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,17 +18,19 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from authsvc.core import events
-from authsvc.core.crypto import Token, write_token
+from authsvc.core.crypto import Keyring, Token, write_token
 from authsvc.core.events import Fact
 from authsvc.core.settings import Settings
 from authsvc.core.store import Found, Loader
-from authsvc.db import AsyncDatabase
+from authsvc.db import AsyncDatabase, Database
 from authsvc.domain.accounts import Account
+from authsvc.domain.keys import Keys
+from authsvc.domain.revocations import Revocations
 from authsvc.domain.sessions import Origin, find, found
 from authsvc.login.flow import Caller
 from authsvc.services import Services
 from bridge.app import create_app
-from bridge.parts import Parts
+from bridge.parts import Loaders, Parts
 from bridge.server import uvicorn_options
 from tests.conftest import ORIGIN, PASSWORD
 from tests.servers import Valkey, free_port, wait_for
@@ -46,14 +49,27 @@ class Clock:
 
 
 class Sql:
-    """The loader that the servers have (authsvc/serve.py), with a database that a test can take away."""
+    """The loaders that the servers have (authsvc/serve.py), with a database that a test can take away."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Clock) -> None:
         self._settings = settings
-        self._db = AsyncDatabase(settings.sql_url)
-        self.close = self._db.close
+        self._db, self._seldom = AsyncDatabase(settings.sql_url), Database(settings.sql_url)
+        keys = Keys(self._seldom, Keyring(settings.keys), settings, clock)
+        self._revocations = Revocations(self._seldom, keys, settings, clock)
+        self.loaders = Loaders(self, partial(asyncio.to_thread, keys.public), self.recent)
         self.hook: Loader | None = None  # in place of the statement
-        self.loads = 0
+        self.after_recent: Callable[[], object] = lambda: None
+        self.loads = self.snapshots = 0
+
+    async def close(self) -> None:
+        await self._db.close()
+        self._seldom.close()
+
+    async def recent(self) -> list[str]:
+        self.snapshots += 1
+        found = await asyncio.to_thread(self._revocations.recent)
+        await asyncio.to_thread(self.after_recent)
+        return found
 
     async def __call__(self, sid: str) -> Found:
         self.loads += 1
@@ -70,9 +86,9 @@ class Bridge:
     def __init__(self, settings: Settings, options: dict[str, Any]) -> None:
         self.settings = settings
         self.clock = Clock()
-        self.sql = Sql(settings)
+        self.sql = Sql(settings, self.clock)
         self.port = free_port()
-        self.app = create_app(settings, self.sql, self.clock)
+        self.app = create_app(settings, self.sql.loaders, self.clock)
         self.app.after_serving(self.sql.close)
         self.parts: Parts = self.app.extensions["bridge"]
         options = {**uvicorn_options(settings.heartbeat), "log_config": None, "port": self.port, **options}
@@ -87,6 +103,10 @@ class Bridge:
     def subscribed(self) -> bool:
         with redis.Redis.from_url(self.settings.redis_url) as client:
             return dict(client.pubsub_numsub(events.STREAM))[events.STREAM.encode()] > 0
+
+    def following(self) -> bool:
+        """Whether it follows the stream of facts for verifiers."""
+        return self.parts.feed._run is not None
 
     def stop(self) -> None:
         self.server.should_exit = True
@@ -195,7 +215,7 @@ def start_bridge(settings: Settings) -> Iterator[Callable[..., Bridge]]:
         started.append(bridge)
         bridge.start()
         if subscribed:
-            wait_for(bridge.subscribed)
+            wait_for(lambda: bridge.subscribed() and bridge.following())
         return bridge
 
     yield start

@@ -7,9 +7,11 @@ import pytest
 from sqlalchemy import select
 
 from authsvc.core import events
+from authsvc.core.errors import StorageDown, Unavailable
 from authsvc.core.events import Fact, parse
+from authsvc.core.store import ENDED, key_of
 from authsvc.domain.accounts import Account
-from authsvc.domain.outbox import BATCH, record
+from authsvc.domain.outbox import BATCH, Outbox, record
 from authsvc.domain.sessions import Origin
 from authsvc.models import Event
 from authsvc.services import Services
@@ -162,6 +164,71 @@ def test_how_long_the_oldest_fact_has_waited(services: Services) -> None:
         record(sql, [Fact(events.SESSION_ENDED, "anna", int(services.store.clock()) - 30, "sid")])
 
     assert 30 <= services.outbox.waiting() <= 40
+
+
+def signed(server: Valkey) -> list[bytes | None]:
+    """What the stream has for verifiers, in order."""
+    with server.client() as client:
+        return [fields.get(b"set") for _, fields in client.xrange(events.STREAM)]
+
+
+def ended(services: Services, count: int) -> list[Fact]:
+    with services.db.transaction() as sql:
+        return record(sql, [Fact(events.SESSION_ENDED, "anna", 1, f"sid {n}") for n in range(count)])
+
+
+@pytest.mark.promise("R5")
+def test_what_verifiers_are_told_goes_into_the_stream_with_the_fact(
+    services: Services, anna: Account, valkey: Valkey
+) -> None:
+    token = log_in(services, anna.id)
+    services.outbox.relay()
+    services.sessions.logout(token)
+    services.accounts.set_roles(ANNA, ("editor",))
+
+    assert [fact.name for fact in told(valkey)] == ["session.started", "session.ended", "roles.changed"]
+    assert [bool(token) for token in signed(valkey)] == [False, True, True]
+
+
+def test_all_ends_are_marked_before_the_first_is_signed(services: Services, valkey: Valkey) -> None:
+    def sign(facts: Any) -> list[str | None]:
+        with valkey.client() as client:
+            marks.append([client.get(key_of(f"sid {n}")) for n in range(250)])
+        return ["a.b.c"] * len(facts)
+
+    marks: list[list[bytes | None]] = []
+    assert Outbox(services.db, services.store, sign).deliver(ended(services, 250))
+
+    assert marks == [[ENDED] * 250] * 3
+    assert len(signed(valkey)) == 250
+
+
+@pytest.mark.promise("R5")
+@pytest.mark.promise("R6")
+@pytest.mark.parametrize("trouble", [StorageDown(), Unavailable("There is no key to sign with.")])
+def test_an_end_that_cannot_be_signed_takes_effect_and_is_told_to_verifiers_later(
+    services: Services, valkey: Valkey, trouble: Unavailable
+) -> None:
+    def sign(facts: Any) -> list[str | None]:
+        raise trouble
+
+    unable = Outbox(services.db, services.store, sign)
+    with valkey.client() as client, client.pubsub(ignore_subscribe_messages=True) as pubsub:
+        pubsub.subscribe(events.STREAM)
+        assert pubsub.get_message(timeout=5) is None
+        assert not unable.deliver(ended(services, 1)), "it is not told whole"
+        assert client.get(key_of("sid 0")) == ENDED
+        heard = pubsub.get_message(timeout=5)
+        assert heard
+        assert (parse(heard["data"]) or Fact("", None, 0)).sid == "sid 0"
+    assert unable.relay() == 0
+    assert signed(valkey) == [], "where verifiers look it is only with a signature"
+    assert waiting(services) == [events.SESSION_ENDED]
+
+    assert services.outbox.relay() == 1
+
+    assert [bool(token) for token in signed(valkey)] == [True]
+    assert waiting(services) == []
 
 
 @pytest.mark.parametrize(
