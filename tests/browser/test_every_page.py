@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from urllib.parse import urlencode
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -71,6 +72,7 @@ def owners(page: Page, site: Site) -> Iterator[str]:
     yield "a key that was made"
     page.goto("/account/keys")
     yield "the keys"
+    yield from clients(page, site)
     for path in ("/account/password", "/account/email", "/reauthenticate", "/logout", "/account/delete"):
         page.goto(path)
         yield path
@@ -85,6 +87,27 @@ def owners(page: Page, site: Site) -> Iterator[str]:
     page.get_by_role("button", name="End that login").click()
     expect(page.get_by_role("heading", name="That login has been ended")).to_be_visible()
     yield "the new password after that"
+
+
+def clients(page: Page, site: Site) -> Iterator[str]:
+    """A client asks to be let in, and for a logout."""
+    page.goto("/account/applications")
+    yield "no application"
+    shop = site.services.clients.create("Shop", redirect_uris=("https://shop.example/cb",))[0]
+    site.services.consents.give(site.user(), shop.id, ("openid", "email"))
+    page.goto("/account/applications")
+    expect(page.get_by_role("button", name="Disconnect Shop")).to_be_visible()
+    yield "an application"
+    asked = {
+        "response_type": "code", "client_id": shop.id, "redirect_uri": shop.redirect_uris[0], "scope": "openid profile",
+        "code_challenge": "x" * 43, "code_challenge_method": "S256",
+    }  # fmt: skip
+    page.goto(f"/oauth/authorize?{urlencode(asked)}")
+    expect(page.get_by_role("button", name="Do not allow")).to_be_visible()
+    yield "the consent"
+    page.goto(f"/oauth/logout?client_id={shop.id}")
+    expect(page.get_by_text("Shop asks to log you out.")).to_be_visible()
+    yield "the logout that a client asks for"
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
