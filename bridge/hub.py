@@ -21,16 +21,20 @@ Check = Callable[[Token], Awaitable[Session | None]]  # raises Unavailable when 
 
 class Room:
     """The connections of one session; its user and end as last loaded, when it is due to be loaded again, and by when
-    that must have worked; and what its connections were told of its running out."""
+    that must have worked; what its connections were told of its running out; and since when its end may have been
+    missed, and what waits until it is known whether it was."""
 
-    __slots__ = ("connections", "deadline", "due", "ends", "queued", "sid", "user", "warned", "warning")
+    __slots__ = (
+        "connections", "deadline", "doubted", "due", "ends", "held", "queued", "sid", "user", "warned", "warning",
+    )  # fmt: skip
 
     def __init__(self, sid: str) -> None:
         self.sid = sid
         self.connections: set[Connection] = set()
         self.user: str | None = None
         self.ends: float = NEVER
-        self.due = self.deadline = NEVER
+        self.due = self.deadline = self.doubted = NEVER
+        self.held: tuple[Event, ...] = ()
         self.queued = False
         self.warned = 0
         self.warning: Event | None = None
@@ -45,9 +49,21 @@ class Room:
             if token is None or connection.token == token:
                 connection.end(why)
 
+    def tell(self, event: Event) -> None:
+        """Nothing reaches a session that has ended: if that may have been missed, it waits for the next look."""
+        if self.doubted < NEVER:
+            self.held += (event,)
+            return
+        for connection in self.connections:
+            connection.deliver(event)
+
     def found(self, session: Session, now: float) -> None:
         """It was alive at `now`. The next check comes a little earlier for some than for others."""
         self.user, self.ends, self.deadline = session.user, expires(session), NEVER
+        if now >= self.doubted:
+            self.doubted, held, self.held = NEVER, self.held, ()
+            for event in held:
+                self.tell(event)
         soon = now + CHECK_EVERY * random.uniform(0.8, 1)  # noqa: S311 - no secret
         runs_out = min(self.ends, idle_expires(session))
         warn_at = runs_out - WARNING
@@ -108,8 +124,7 @@ class Hub:
         """Give a fact to every connection of the user whom it is about."""
         told = event(fact)
         for room in self._users.get(fact.user or "", ()):
-            for connection in room.connections:
-                connection.deliver(told)
+            room.tell(told)
 
     def end(self, sid: str) -> int:
         """The session has ended: close its connections. Returns how many that were."""

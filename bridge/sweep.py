@@ -59,8 +59,10 @@ class Sweep:
 
     def everything(self) -> None:
         """Load every session again, now: messages may have been missed."""
+        now = self._clock()
         for room in self._hub.rooms():
-            self._ask(room, self._clock())
+            room.doubted = now
+            self._ask(room, now)
 
     def _ask(self, room: Room, now: float) -> None:
         room.deadline = min(room.deadline, now + BLIND)

@@ -1,6 +1,7 @@
 """What happens to sockets and streams while Redis or SQL is away: nobody is logged out, nobody ended stays."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
@@ -12,7 +13,7 @@ from authsvc.core.store import Found
 from authsvc.models import Session
 from authsvc.services import Services
 from bridge.sweep import AT_ONCE
-from tests.bridge.conftest import Bridge, Person, closed, greeted, receive
+from tests.bridge.conftest import BOUND, Bridge, Person, closed, greeted, receive
 from tests.servers import Valkey, wait_for
 
 
@@ -56,6 +57,33 @@ async def test_an_end_while_redis_was_away_takes_effect_when_it_is_back(
         assert await closed(socket) == 4401
         assert await stream.rest() == [("session", {"state": "ended"})]
         await still_open(other)
+
+
+@pytest.mark.promise("R3")
+async def test_what_happens_before_a_session_is_looked_at_again_waits_for_that(
+    bridge: Bridge, anna: Person, services: Services, valkey: Valkey
+) -> None:
+    (token, cookie), (_, kept) = anna.browser(), anna.browser()
+    look = threading.Event()
+
+    async def later(sid: str) -> Found:
+        await asyncio.to_thread(look.wait, BOUND)
+        return await bridge.sql.select(sid)
+
+    async with bridge.socket(cookie) as socket, bridge.stream(cookie) as stream, bridge.socket(kept) as other:
+        await greeted(socket)
+        await greeted(other)
+        valkey.kill()
+        services.sessions.logout(token)
+        bridge.sql.hook, loads = later, bridge.sql.loads
+        valkey.start()
+        await asyncio.to_thread(wait_for, lambda: bridge.sql.loads == loads + 2)
+        services.accounts.set_roles(anna.email, ("editor",))
+        await still_open(socket)
+        look.set()
+        assert await closed(socket) == 4401
+        assert await stream.rest() == [("session", {"state": "ended"})]
+        assert (await receive(other))["event"] == "roles.changed"
 
 
 async def test_a_socket_opens_while_redis_is_down(bridge: Bridge, anna: Person, valkey: Valkey) -> None:
