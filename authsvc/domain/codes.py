@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Sql
 
+from authsvc.core.errors import ClientRefused
 from authsvc.core.session import Session
 from authsvc.core.store import Clock
 from authsvc.db import Database
@@ -62,15 +64,18 @@ class Codes:
         self._clock = clock
 
     def issue(self, own: Session, request: Request) -> str:
-        """A code for what the owner of a session lets a client have."""
+        """A code for what the owner of a session lets a client have. Raises ClientRefused if it was just deleted."""
         code, now = secrets.token_urlsafe(32), int(self._clock())
         row = {
             "hash": digest(code), "client_id": request.client_id, "user_id": own.user, "sid": own.sid,
             "redirect_uri": request.redirect_uri, "scope": " ".join(request.scopes), "audience": request.audience,
             "nonce": request.nonce, "challenge": request.challenge, "created_at": now, "expires_at": now + LIFE,
         }  # fmt: skip
-        with self._db.transaction() as sql:
-            sql.execute(NEW, row)
+        try:
+            with self._db.transaction() as sql:
+                sql.execute(NEW, row)
+        except IntegrityError:
+            raise ClientRefused from None
         return code
 
     def find(self, code: str) -> Code | None:

@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as Sql
 
+from authsvc.core.errors import ClientRefused
 from authsvc.core.store import Clock
 from authsvc.db import Database
 from authsvc.domain.grants import WITHDRAWN, Grants
@@ -36,15 +38,21 @@ class Consents:
         return frozenset(scopes or ())
 
     def give(self, user_id: str, client_id: str, scopes: Iterable[str]) -> None:
-        """Agree to scopes, beside those that were agreed to before."""
-        with self._db.transaction() as sql:
-            sql.execute(select(User.id).where(User.id == user_id).with_for_update())  # of two at once both count
-            row = sql.get(Row, (user_id, client_id))
-            if row is None:
-                new = {"user_id": user_id, "client_id": client_id, "granted_at": int(self._clock())}
-                sql.execute(insert(table(Row)), new | {"scopes": list(scopes)})
-            else:
-                row.scopes = list(dict.fromkeys((*row.scopes, *scopes)))
+        """Agree to scopes, beside those that were agreed to before. Raises ClientRefused if it was just deleted."""
+        try:
+            with self._db.transaction() as sql:
+                sql.execute(select(User.id).where(User.id == user_id).with_for_update())  # of two at once both count
+                self._add(sql, user_id, client_id, scopes)
+        except IntegrityError:
+            raise ClientRefused from None
+
+    def _add(self, sql: Sql, user_id: str, client_id: str, scopes: Iterable[str]) -> None:
+        row = sql.get(Row, (user_id, client_id))
+        if row is None:
+            new = {"user_id": user_id, "client_id": client_id, "granted_at": int(self._clock())}
+            sql.execute(insert(table(Row)), new | {"scopes": list(scopes)})
+        else:
+            row.scopes = list(dict.fromkeys((*row.scopes, *scopes)))
 
     def withdraw(self, user_id: str, client_id: str) -> None:
         """Take back what a client was given: it has to ask anew, and nothing that it got is good any more."""

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from authsvc.core import events
 from authsvc.core.crypto import Token
-from authsvc.core.errors import GrantRefused, ScopeRefused
+from authsvc.core.errors import ClientRefused, GrantRefused, ScopeRefused
 from authsvc.core.session import Session
 from authsvc.core.settings import DAY, HOUR, MINUTE
 from authsvc.domain import codes, grants
@@ -410,3 +410,12 @@ def test_a_deleted_client_takes_its_grants_along(world: World, services: Service
     assert list(world.noted()) == [granted.id]  # so that its access tokens are refused too
     with services.db.reading() as sql:
         assert sql.scalar(select(func.count()).select_from(Grant)) == 0
+
+
+def test_a_client_that_was_deleted_a_moment_ago_gets_nothing_more(world: World, services: Services) -> None:
+    """Another process may still have it in mind."""
+    services.clients.delete(world.client)
+    with pytest.raises(ClientRefused):
+        world.code()
+    with pytest.raises(ClientRefused):
+        services.consents.give(world.user, world.client, ("openid",))
