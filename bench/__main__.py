@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-NAMES = ("checks", "growth", "logins", "start", "ending")
+NAMES = ("checks", "growth", "logins", "start", "ending", "revocations", "tokens", "tokens_sdk")
 PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 PREFACE = """# Performance
 

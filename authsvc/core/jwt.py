@@ -151,16 +151,17 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number of JSON")
 
 
-DECODE = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse).decode
+DECODE = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse).raw_decode
 
 
 def _parse(raw: bytes) -> dict[str, Any]:
     """A JSON object in UTF-8 in which no name stands twice (RFC 7515, 4; RFC 8725, 2.4)."""
     try:
-        value = DECODE(raw.decode())
+        text = raw.decode().strip(" \t\r\n")
+        value, end = DECODE(text)
     except (ValueError, RecursionError) as error:
         raise TokenRefused("malformed") from error
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or end < len(text):
         raise TokenRefused("malformed")
     return value
 
@@ -174,19 +175,12 @@ def _audiences(aud: object) -> Iterator[str]:
 
 
 def _check_times(claims: dict[str, Any], now: float, leeway: int, must_expire: bool) -> None:
-    exp, nbf, iat = (_time(claims, name) for name in ("exp", "nbf", "iat"))
-    if (exp is None and must_expire) or (exp is not None and exp + leeway <= now):
+    """By the NumericDates of RFC 7519, 2."""
+    for name in ("exp", "nbf", "iat"):
+        value = claims.get(name, 0)
+        if type(value) not in (int, float) or not 0 <= value < LATEST:  # which is neither true nor NaN
+            raise TokenRefused("malformed")
+    if claims["exp"] + leeway <= now if "exp" in claims else must_expire:
         raise TokenRefused("expired")
-    if any(time is not None and time - leeway > now for time in (nbf, iat)):
+    if max(claims.get("nbf", 0), claims.get("iat", 0)) - leeway > now:
         raise TokenRefused("not_yet")
-
-
-def _time(claims: dict[str, Any], name: str) -> float | None:
-    """A NumericDate (RFC 7519, 2), None if the claim is absent."""
-    if name not in claims:
-        return None
-    value = claims[name]
-    if type(value) not in (int, float) or not 0 <= value < LATEST:  # which is neither true nor NaN
-        raise TokenRefused("malformed")
-    time: float = value
-    return time

@@ -11,7 +11,7 @@ from httpx_sse import aconnect_sse
 
 from authsvc.core.errors import IssuerDown, Unavailable
 from authsvc.sdk.caller import Caller
-from authsvc.sdk.door import BEGIN, BROKEN, UNREACHABLE, Body, Door
+from authsvc.sdk.door import BEGIN, BROKEN, HEADERS, UNREACHABLE, Body, Door
 from authsvc.sdk.feed import log
 from authsvc.sdk.issuer import Request, Response
 from authsvc.sdk.rules import Begin, Load, Operation, Renew, Step
@@ -24,7 +24,7 @@ class AsyncVerifier(Door):
     followed in a task."""
 
     def _open(self) -> None:
-        self._http = httpx.AsyncClient()
+        self._http = httpx.AsyncClient(headers=HEADERS)
         self._loading = asyncio.Lock()
         self._begun = asyncio.Event()
         self._following: asyncio.Task[None] | None = None

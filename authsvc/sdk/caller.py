@@ -37,37 +37,34 @@ class Caller:
             raise InsufficientAuthentication(max_age)
 
 
+TEXT, LIST = (str,), (list,)
+NUMBER = (int, float)  # and not bool, which is a kind of int
+REQUIRED: dict[str, tuple[type, ...]] = {"sub": TEXT, "client_id": TEXT, "iat": NUMBER, "exp": NUMBER}
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    "scope": TEXT,
+    "sid": TEXT,
+    "gid": TEXT,
+    "roles": LIST,
+    "amr": LIST,
+    "acr": TEXT,
+    "auth_time": NUMBER,
+}
+
+
 def read(claims: dict[str, Any]) -> Caller:
     """The caller of verified claims. Raises TokenRefused if they are not of the types of RFC 9068."""
+    for name, kinds in REQUIRED.items():
+        if type(claims.get(name)) not in kinds:
+            raise TokenRefused("malformed")
+    for name, kinds in OPTIONAL.items():
+        if name in claims and type(claims[name]) not in kinds:
+            raise TokenRefused("malformed")
+    said = claims.get
+    roles, amr = said("roles", []), said("amr", [])
+    if not {str}.issuperset(map(type, roles + amr)):
+        raise TokenRefused("malformed")
     return Caller(
-        subject=_claim(claims, "sub", str),
-        client_id=_claim(claims, "client_id", str),
-        scopes=frozenset((_optional(claims, "scope", str) or "").split()),
-        session=_optional(claims, "sid", str),
-        grant=_optional(claims, "gid", str),
-        roles=frozenset(_words(claims, "roles")),
-        amr=tuple(_words(claims, "amr")),
-        acr=_optional(claims, "acr", str),
-        auth_time=_optional(claims, "auth_time", (int, float)),
-        issued=_claim(claims, "iat", (int, float)),
-        expires=_claim(claims, "exp", (int, float)),
-        claims=MappingProxyType(claims),
-    )
-
-
-def _claim(claims: dict[str, Any], name: str, kind: Any) -> Any:
-    value = claims.get(name)
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TokenRefused("malformed")
-    return value
-
-
-def _optional(claims: dict[str, Any], name: str, kind: Any) -> Any:
-    return _claim(claims, name, kind) if name in claims else None
-
-
-def _words(claims: dict[str, Any], name: str) -> list[str]:
-    words = claims.get(name, [])
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise TokenRefused("malformed")
-    return words
+        claims["sub"], claims["client_id"], frozenset(said("scope", "").split()), said("sid"), said("gid"),
+        frozenset(roles), tuple(amr), said("acr"), said("auth_time"), claims["iat"], claims["exp"],
+        MappingProxyType(claims),
+    )  # fmt: skip

@@ -12,6 +12,7 @@ from authsvc.sdk.rules import OnStale, Rules
 
 SILENCE = 20.0
 BEGIN = 5.0  # seconds from the start for which calls wait for the feed
+HEADERS = {"Cache-Control": "no-cache"}  # what is asked for, is asked of the issuer and not of a cache between
 UNREACHABLE = (httpx.HTTPError, httpx.InvalidURL)
 BROKEN = (*UNREACHABLE, SSEError, AuthsvcError)
 

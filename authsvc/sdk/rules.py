@@ -33,7 +33,7 @@ class Load(NamedTuple):
     """Run `Rules.load` with these, one at a time; others wait for it."""
 
     kid: str | None = None
-    first: Callable[[], None] | None = None
+    anew: bool = False
 
 
 class Renew(NamedTuple):
@@ -109,10 +109,11 @@ class Rules:
 
     def _verify(self, token: str) -> Operation[tuple[Caller, Mapping[str, PublicKey]]]:
         kid = jwt.kid_of(token)
-        yield from self._want_key(kid)
+        if not self.keys.settled(kid, self._ticks()):
+            yield from self._want_key(kid)
+            if not self.keys.usable(self._ticks()):
+                raise IssuerDown
         keys = self.keys.keys
-        if not self.keys.usable(self._ticks()):
-            raise IssuerDown
         caller = callers.read(
             jwt.verify(
                 token, keys, typ=jwt.ACCESS_TOKEN, issuer=self.issuer.url, audience=self.audience, now=self._clock(),
@@ -136,11 +137,11 @@ class Rules:
         except Unavailable as error:
             log.warning("the keys of %s: %s", self.issuer.url, error)
 
-    def load(self, kid: str | None = None, first: Callable[[], None] | None = None) -> Operation[None]:
-        """Ask for the keys if that is still worth it; `first` may make it so. Raises IssuerDown or KeysRefused."""
-        if first:
-            first()
-        if not self.keys.keys:
+    def load(self, kid: str | None = None, anew: bool = False) -> Operation[None]:
+        """Ask for the keys if that is still worth it; `anew` believes none that are there. Raises IssuerDown or
+        KeysRefused."""
+        if anew:
+            self.keys.expire(self._ticks())
             self._forget()
         if not self.keys.worth_asking(kid, self._ticks()):
             return
@@ -160,7 +161,8 @@ class Rules:
         if roles and caller.issued <= roles.at:
             caller = replace(caller, roles=roles.roles)
         if self._ticks() < self.feed.good_until:
-            self._keep(token, Kept(caller, caller.expires + LEEWAY, roles), keys)
+            until = min(caller.expires + LEEWAY, self._clock() + self.keys.doubted_for(self._ticks()))
+            self._keep(token, Kept(caller, until, roles), keys)
         else:
             yield from self._introspect(token)
         return caller
@@ -199,10 +201,9 @@ class Rules:
         if event == "set":
             self.revoked.hear((yield from self._security_event(data)), self._ticks())
         elif event == "ready":
-            yield Load(first=self.keys.renew)  # one may have been revoked while nothing was heard
             self.feed.ready()
         elif event == "keys":
-            yield Load(first=self.keys.expire)
+            yield Load(anew=True)
         self.feed.cursor = cursor or self.feed.cursor
 
     def _security_event(self, token: str) -> Operation[dict[str, Any]]:

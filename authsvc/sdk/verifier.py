@@ -12,7 +12,7 @@ from httpx_sse import connect_sse
 
 from authsvc.core.errors import IssuerDown, Unavailable
 from authsvc.sdk.caller import Caller
-from authsvc.sdk.door import BEGIN, BROKEN, UNREACHABLE, Body, Door
+from authsvc.sdk.door import BEGIN, BROKEN, HEADERS, UNREACHABLE, Body, Door
 from authsvc.sdk.feed import log
 from authsvc.sdk.issuer import Request, Response
 from authsvc.sdk.rules import Begin, Load, Operation, Renew, Step
@@ -25,7 +25,7 @@ class Verifier(Door):
     revocation feed in a thread of its own from `start`, `with` or the first token on, until `close`."""
 
     def _open(self) -> None:
-        self._http = httpx.Client()
+        self._http = httpx.Client(headers=HEADERS)
         self._loading, self._starting = threading.Lock(), threading.Lock()
         self._begun, self._closed = threading.Event(), threading.Event()
         self._following: threading.Thread | None = None

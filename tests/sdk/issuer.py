@@ -104,7 +104,8 @@ class Issuer:
         with self._lock:
             self.resumed_from.append(cursor)
             heard = int(cursor.removeprefix("run-")) if cursor else 0
-            missed = [*self._sent[heard:], "event: ready\ndata: {}\n\n"]
+            begin = [] if cursor else ["event: keys\ndata: {}\n\n"]
+            missed = [*begin, *self._sent[heard:], "event: ready\ndata: {}\n\n"]
             self._listeners.append(listener)
         try:
             yield from missed

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -72,6 +73,7 @@ def run(made: Rules, operation: Operation[Any], issuer: Issuer, steps: list[str]
 @pytest.fixture
 def begun(made: Rules, issuer: Issuer) -> Rules:
     """With keys, and a feed that is complete."""
+    run(made, made.load(), issuer)
     run(made, made.hear("ready", "{}", ""), issuer)
     return made
 
@@ -119,6 +121,24 @@ def test_a_token_that_was_in_check_while_its_key_was_revoked_is_not_kept(begun: 
     assert begun.known(token) is None
     with pytest.raises(TokenRefused):
         run(begun, begun.check(token), issuer)
+
+
+@pytest.mark.promise("B9")
+def test_for_a_while_after_a_key_was_revoked_nothing_is_believed_for_long(
+    begun: Rules, issuer: Issuer, clock: Clock
+) -> None:
+    """A process of the issuer that has not heard of it may still publish the key."""
+    run(begun, begun.hear("keys", "{}", ""), issuer)
+    token, steps = issuer.token(), list[str]()
+    run(begun, begun.check(token), issuer)
+    assert begun._kept[token].until <= time.time() + keys.DOUBT
+    clock.now += keys.DOUBTED_AGE
+    run(begun, begun.check(issuer.token()), issuer, steps)
+    assert steps == [Renew.__name__]
+    clock.now += keys.DOUBT
+    run(begun, begun.load(), issuer)
+    run(begun, begun.check(token), issuer)
+    assert begun._kept[token].until > time.time() + keys.DOUBT
 
 
 def test_only_so_many_tokens_are_kept(begun: Rules, issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:

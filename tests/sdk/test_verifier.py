@@ -48,9 +48,11 @@ def test_a_service_has_no_session(verifier: Either, issuer: Issuer) -> None:
 
 
 def test_a_token_is_checked_once_and_known_from_then_on(verifier: Either, issuer: Issuer) -> None:
-    token = issuer.token()
+    verifier.verify(issuer.token())  # during which the feed begins
+    token, before = issuer.token(), verifier.metrics
     assert [verifier.verify(token) for _ in range(3)] == [verifier.verify(token)] * 3
-    assert (verifier.metrics["verified"], verifier.metrics["cache_hits"]) == (1, 3)
+    after = verifier.metrics
+    assert (after["verified"] - before["verified"], after["cache_hits"] - before["cache_hits"]) == (1, 3)
 
 
 @pytest.mark.promise("B9")
