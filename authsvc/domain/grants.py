@@ -199,7 +199,8 @@ class Grants:
     def end_within(self, sql: Sql, why: str, *conditions: ColumnElement[bool]) -> list[Fact]:
         """The same inside a larger use case, which hands the facts to `made_known` after its commit."""
         now = int(self._clock())
-        ending = update(Row).where(*conditions, Row.ended_at.is_(None)).values(ended_at=now, ended_why=why)
+        live = Row.ended_at.is_(None), Row.expires_at > now
+        ending = update(Row).where(*conditions, *live).values(ended_at=now, ended_why=why)
         ended = sql.execute(ending.returning(Row.id, Row.sid, Row.user_id)).all()
         for sid in sorted({sid for _, sid, _ in ended}):
             _note(sql, sid, [grant for grant, of, _ in ended if of == sid], now)

@@ -414,7 +414,7 @@ def test_a_deleted_client_takes_its_grants_along(world: World, services: Service
 
 def test_a_client_that_was_deleted_a_moment_ago_gets_nothing_more(world: World, services: Services) -> None:
     """Another process may still have it in mind."""
-    services.clients.delete(world.client)
+    services.grants.delete_client(world.client)
     with pytest.raises(ClientRefused):
         world.code()
     with pytest.raises(ClientRefused):
