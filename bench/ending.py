@@ -44,9 +44,9 @@ async def _measure(services: Services, web: int, bridge: int) -> list[tuple[str,
         ]
     at_once = await _end_all(services, others, idle)
     return [
-        (f"R3 2xx to close, {LOGOUTS} logouts, {OTHERS} others open", _summary(one_by_one) + " (goal p99 under 50)"),
-        ("R3 the same, histogram", _histogram(one_by_one)),
-        (f"R3 {OTHERS} sockets of {len(others)} sessions ended at once, from the last answer", _summary(at_once)),
+        (f"R3 2xx to close, {LOGOUTS} logouts, {OTHERS} others open", summary(one_by_one) + " (goal p99 under 50)"),
+        ("R3 the same, histogram", histogram(one_by_one)),
+        (f"R3 {OTHERS} sockets of {len(others)} sessions ended at once, from the last answer", summary(at_once)),
     ]
 
 
@@ -113,12 +113,12 @@ async def _end_all(services: Services, tokens: list[Token], sockets: list[Client
     return [max(0.0, at - acknowledged) for at in await asyncio.gather(*closing)]
 
 
-def _summary(times: list[float]) -> str:
+def summary(times: list[float]) -> str:
     ordered = sorted(times)
     p99 = ordered[int(len(ordered) * 0.99)]
     return f"p50 {statistics.median(ordered) * 1000:.1f}, p99 {p99 * 1000:.1f}, most {ordered[-1] * 1000:.1f} ms"
 
 
-def _histogram(times: list[float]) -> str:
+def histogram(times: list[float]) -> str:
     counts = [f"<= {step} ms: {sum(each * 1000 <= step for each in times)}" for step in STEPS]
     return ", ".join(counts)
