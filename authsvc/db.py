@@ -1,14 +1,16 @@
 """The engine and its transactions. A database that does not answer is StorageDown, whatever the driver calls it."""
 
+import select
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
@@ -17,7 +19,8 @@ from authsvc.core.errors import BadRequest, StorageDown
 
 CONNECT_TIMEOUT = 2  # seconds
 STATEMENT_TIMEOUT = 5  # seconds, for a statement and for a lock: the longest transaction of an end
-OPTIONS = {"hide_parameters": True, "pool_size": 8, "max_overflow": 24, "pool_timeout": 2.0}
+OPTIONS = {"hide_parameters": True, "pool_size": 8, "max_overflow": 24, "pool_timeout": 2.0, "pool_use_lifo": True}
+IDLE = 5.0  # seconds after which a connection is asked whether it still leads somewhere
 
 
 class Database:
@@ -106,7 +109,6 @@ def _options(url: str) -> dict[str, Any]:
         return {"connect_args": {"timeout": STATEMENT_TIMEOUT, "check_same_thread": False}}
     ms = STATEMENT_TIMEOUT * 1000
     return {
-        "pool_pre_ping": True,
         "connect_args": {
             "connect_timeout": CONNECT_TIMEOUT,
             "tcp_user_timeout": ms,
@@ -121,6 +123,8 @@ def _prepare(engine: Engine) -> None:
         event.listen(engine, "begin", _sqlite_begins)
     else:
         event.listen(engine, "do_connect", _postgresql_connects)
+        event.listen(engine, "checkin", _comes_back)
+        event.listen(engine, "checkout", partial(_goes_out, engine))
 
 
 def _postgresql_connects(dialect: Any, _record: object, args: Any, kwargs: Any) -> Any:
@@ -129,6 +133,27 @@ def _postgresql_connects(dialect: Any, _record: object, args: Any, kwargs: Any) 
     if dialect.is_async:
         return dialect.connect(*args, async_creator_fn=AsyncConnection.connect, **kwargs)
     return Connection.connect(*args, **kwargs)
+
+
+def _comes_back(_connection: object, record: Any) -> None:
+    record.info["authsvc_used"] = time.monotonic()
+
+
+def _goes_out(engine: Engine, connection: Any, record: Any, _proxy: object) -> None:
+    """To ask costs more than a statement, so it is done where there is reason to: nothing was heard for long, or the
+    server has said something unasked, its farewell most likely. If one leads nowhere, none of them does."""
+    if time.monotonic() - record.info.get("authsvc_used", 0) < IDLE and not _has_been_told(record.driver_connection):
+        return
+    try:
+        engine.dialect.do_ping(connection)
+    except engine.dialect.dbapi.Error as error:  # type: ignore[union-attr]  # it has one
+        raise InvalidatePoolError from error
+
+
+def _has_been_told(connection: Any) -> bool:
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    return bool(waiting.poll(0))
 
 
 def _sqlite_connected(connection: Any, _record: object) -> None:

@@ -47,6 +47,7 @@ PROMISES = {
     "R2": "No save, touch, refill or change of token brings an ended session back.",
     "R3": "The sockets and streams of an ended session are closed, also of a client that ignores it or does not read.",
     "R4": "A logout that races a handshake or a login wins.",
+    "R5": "A connected verifier refuses an ended session's access tokens at once; so do introspection and refreshing.",
     "R6": "An end survives faults: Redis killed, wiped, restored or failed over, SQL restarted, processes killed.",
     "R7": "To end all sessions ends exactly those that were alive, whoever does it.",
     "L1": "Writes to different keys of one session at once both survive.",
@@ -55,6 +56,7 @@ PROMISES = {
     "L4": "Every mail whose cause was committed is sent at least once, and none for what was rolled back.",
     "L5": "A bad address or a job that cannot be done stalls nobody, and ends where an operator sees it.",
     "L7": "Copies of the version before and after are read anew and rewritten: nobody is logged out.",
+    "L8": "A refresh token that comes twice within 30 s gets the same successor; any other replay ends its family.",
     "B1": "No input gives a 5xx.",
     "B2": "A planted token is never adopted; the token changes at login and at step-up.",
     "B3": "Nobody learns whether an address has an account.",
@@ -63,6 +65,7 @@ PROMISES = {
     "B6": "Forward-auth never fails open, through real proxies.",
     "B7": "A dump of Redis, of the database or of the logs holds nothing that logs in.",
     "B8": "No cross-site write, no cross-site socket, no open redirect, no header injection.",
+    "B9": "Tokens are checked as RFC 8725 says: one algorithm for each key, and nothing that a token says of itself.",
     "B10": "The service does not start with a known, short or example secret.",
     "S7": "A hot copy of an ordinary session is small.",
 }

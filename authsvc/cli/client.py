@@ -51,7 +51,7 @@ def list_() -> Answer:
 @click.argument("client_id", metavar="ID")
 @answers
 def rotate_secret(client_id: str) -> Answer:
-    """Give it a new secret; the old one is dead at once."""
+    """Give it a new secret; the old one is dead within seconds."""
     with opened() as services:
         secret = services.clients.rotate_secret(client_id)
     return Answer({"id": client_id, "secret": secret}, f"secret  {secret}\n{SHOWN_ONCE}")

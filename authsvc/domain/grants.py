@@ -69,13 +69,15 @@ TOUCH = TOUCH.values(seen_at=bindparam("now"))
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """What a client gets tokens for. `refresh` is its next refresh token, if it may have one."""
+    """What a client gets tokens for, and since when (unix seconds). `refresh` is its next refresh token, if it may have
+    one."""
 
     id: str
     session: Session
     client_id: str
     scope: str
     audience: str
+    since: int
     refresh: str | None
     nonce: str | None = None
 
@@ -131,14 +133,14 @@ class Grants:
         }  # fmt: skip
         sql.execute(NEW, row)
         refresh = self._write(granted, 0) if refreshing else None
-        return Granted(granted, session, code.client_id, code.scope, code.audience, refresh, code.nonce)
+        return Granted(granted, session, code.client_id, code.scope, code.audience, now, refresh, code.nonce)
 
     def _go_on(self, sql: Sql, row: Any, scope: str | None, now: int) -> Granted:
         session = self._session(sql, row.sid, now)
         if now - session.seen >= TOUCH_EVERY:
             sql.execute(TOUCH, {"of": row.sid, "now": now})
-        refresh = self._write(row.id, row.generation)
-        return Granted(row.id, session, row.client_id, _narrowed(row.scope, scope), row.audience, refresh)
+        narrowed, refresh = _narrowed(row.scope, scope), self._write(row.id, row.generation)
+        return Granted(row.id, session, row.client_id, narrowed, row.audience, row.created_at, refresh)
 
     def _again(self, asked: dict[str, Any], scope: str | None, now: int) -> Granted:
         """A token that is not the current one: a lost answer, or a theft."""

@@ -5,10 +5,19 @@ from collections.abc import Callable
 import pytest
 
 from authsvc.core.errors import InvalidFields, NotFound
-from authsvc.domain.clients import Client
+from authsvc.domain.clients import BELIEVED, Client
 from authsvc.models import Client as Row
 from authsvc.services import Services
 from tests.conftest import ORIGIN, make_settings
+from tests.contract.schedule import Clock
+
+
+@pytest.fixture
+def clock(services: Services) -> Clock:
+    clock = Clock()
+    services.clients._clock = clock
+    return clock
+
 
 REDIRECT = "https://app.example.org/callback"
 
@@ -37,13 +46,20 @@ def test_a_public_client_has_no_secret_that_could_be_right(services: Services) -
     assert services.clients.authenticate(client.id, "") is None
 
 
-def test_a_new_secret_is_good_and_the_old_one_dead(services: Services) -> None:
+def test_a_new_secret_is_good_and_the_old_one_dead(
+    services: Services, make_services: Callable[..., Services], clock: Clock
+) -> None:
     client, old = create(services)
+    other = make_services()
+    other.clients._clock = clock
+    assert other.clients.authenticate(client.id, old)
 
     new = services.clients.rotate_secret(client.id)
+    clock.now += BELIEVED + 1
 
-    assert services.clients.authenticate(client.id, new) == client
-    assert services.clients.authenticate(client.id, old) is None
+    for each in (services, other):
+        assert each.clients.authenticate(client.id, new) == client
+        assert each.clients.authenticate(client.id, old) is None
     for nobody in ("nobody", create(services, public=True)[0].id):
         with pytest.raises(NotFound):
             services.clients.rotate_secret(nobody)
@@ -130,10 +146,12 @@ def test_a_client_that_makes_no_sense_is_refused(services: Services, name: str, 
         services.clients.create(name, **{"redirect_uris": (REDIRECT,), **given})  # type: ignore[arg-type]
 
 
-def test_a_deleted_client_is_unknown(services: Services) -> None:
+def test_a_deleted_client_is_unknown_within_seconds(services: Services, clock: Clock) -> None:
     client, secret = create(services)
+    assert services.clients.find(client.id)
 
     services.grants.delete_client(client.id)
+    clock.now += BELIEVED + 1
 
     assert services.clients.find(client.id) is None
     assert services.clients.authenticate(client.id, secret) is None
