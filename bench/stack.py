@@ -25,9 +25,9 @@ def free_port() -> int:
 
 
 class Stack:
-    """Valkey and a SQLite database, and processes of authsvc on them."""
+    """Valkey and a database, SQLite unless another is given, and processes of authsvc on them."""
 
-    def __init__(self, folder: Path, redis_url: str) -> None:
+    def __init__(self, folder: Path, redis_url: str, database_url: str) -> None:
         self.folder = folder
         self.redis_url = redis_url
         self.environment = {
@@ -35,6 +35,7 @@ class Stack:
             "AUTHSVC_INSTANCE": str(folder),
             "AUTHSVC_SECRET_KEYS": secrets.token_urlsafe(32),
             "AUTHSVC_REDIS_URL": redis_url,
+            "AUTHSVC_DATABASE_URL": database_url,
             "AUTHSVC_PUBLIC_URL": "http://127.0.0.1:8000",
             "AUTHSVC_COOKIE_SECURE": "false",
             "AUTHSVC_LOGIN_ADDRESS_LIMIT": "1000000",
@@ -71,9 +72,10 @@ def running(
 
 
 @contextmanager
-def stack() -> Iterator[Stack]:
+def stack(database_url: str = "") -> Iterator[Stack]:
+    """A database that is given must be empty."""
     with tempfile.TemporaryDirectory() as folder, ValkeyServer(unix_socket_path=f"{folder}/v.sock") as valkey:
-        built = Stack(Path(folder), f"unix://{valkey.unix_socket_path}")
+        built = Stack(Path(folder), f"unix://{valkey.unix_socket_path}", database_url)
         built.command("migrate")
         built.command("user", "create", EMAIL, "--password-stdin", given=PASSWORD + "\n")
         yield built
@@ -95,6 +97,15 @@ def resident_mb(pid: int) -> float:
     """Memory of a process and its children in MB (resident set)."""
     fields = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in fields if line.startswith("Rss")) / 1000
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process and its children have used of processors."""
+    ticks = 0
+    for each in (pid, *children(pid)):
+        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # utime and stime, proc(5)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def children(pid: int) -> list[int]:
