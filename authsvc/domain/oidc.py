@@ -37,10 +37,14 @@ class Oidc:
         key, now, session = self._keys.signing(), int(self._clock()), granted.session
         claims = {
             "iss": self._issuer, "sub": session.user, "aud": granted.client_id, "iat": now, "exp": now + ACCESS_LIFE,
-            "auth_time": session.authenticated, "acr": acr(session.amr), "amr": list(session.amr), "sid": session.sid,
+            "acr": acr(session.amr), "amr": list(session.amr), "sid": session.sid,
             "at_hash": create_half_hash(access_token, key.alg).decode(),
         }  # fmt: skip
-        return jwt.sign(key, ID_TOKEN, claims | ({"nonce": granted.nonce} if granted.nonce else {}))
+        if session.authenticated <= granted.since:  # a later proof is not the login that this is about (Core, 12.2)
+            claims["auth_time"] = session.authenticated
+        if granted.nonce:
+            claims["nonce"] = granted.nonce
+        return jwt.sign(key, ID_TOKEN, claims)
 
     def hint(self, token: str) -> Hint | None:
         """What an ID token says; None unless we have signed it. It may be long expired (RP-Initiated Logout, 2)."""

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import jwt as pyjwt
 import pytest
@@ -29,7 +30,7 @@ def granted(services: Services) -> Granted:
     anna = services.accounts.create("anna@example.org", "hash")
     origin = Origin("192.0.2.1", "Firefox")
     session, _ = services.sessions.create(anna.id, 0, amr=("pwd",), remember=False, origin=origin)
-    return Granted("a grant", session, "a client", "openid", ORIGIN, None, "a nonce")
+    return Granted("a grant", session, "a client", "openid", ORIGIN, session.created, None, "a nonce")
 
 
 @pytest.mark.parametrize(("alg", "digest"), [("ES256", "sha256"), ("EdDSA", "sha512"), ("RS256", "sha256")])
@@ -47,6 +48,12 @@ def test_an_id_token_is_good_for_a_library_that_knows_nothing_of_us(
     assert (claims["nonce"], claims["amr"], claims["acr"]) == ("a nonce", ["pwd"], "aal1")
     assert claims["auth_time"] == granted.session.authenticated
     assert not {"email", "name"} & claims.keys()  # these are for userinfo
+
+
+def test_an_id_token_tells_the_time_of_the_login_it_is_about_and_no_other(services: Services, granted: Granted) -> None:
+    later = granted.session._replace(authenticated=granted.since + 60)  # proved anew, then refreshed
+    token = services.oidc.id_token(replace(granted, session=later), "x")
+    assert "auth_time" not in pyjwt.decode(token, options={"verify_signature": False})
 
 
 def test_an_id_token_is_no_access_token_and_the_other_way_round(services: Services, granted: Granted) -> None:
