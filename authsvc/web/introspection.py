@@ -7,7 +7,6 @@ client's business, the answer is the same: it is not active.
 
 import json
 import logging
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,7 +15,7 @@ from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestErro
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.wsgi import get_input_stream
 
-from authsvc.core.errors import TokenRefused, Unavailable
+from authsvc.core.errors import AuthsvcError, TokenRefused, Unavailable
 from authsvc.core.scopes import EMAIL
 from authsvc.domain import grants
 from authsvc.domain.bearers import Bearer
@@ -32,8 +31,6 @@ PATH = "/oauth/introspect"
 FORM = "application/x-www-form-urlencoded"
 MOST_FIELDS = 16
 INACTIVE = {"active": False}
-REMEMBERED = 5.0  # seconds for which a process believes a client that has proved who it is
-CLIENTS = 1024  # that a process remembers so
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +40,6 @@ class Introspection:
         self._app = app
         self._services = services
         self._issuer = services.settings.public_url
-        self._clients: dict[bytes, tuple[Client, float]] = {}
 
     def __call__(self, environ: Environ, start: Start) -> Iterable[bytes]:
         if environ.get("PATH_INFO") != PATH:
@@ -55,7 +51,7 @@ class Introspection:
             return refusals.by_protocol(error)(environ, start)
         except HTTPException as error:
             return refusals.by_http(error)(environ, start)
-        except Unavailable as error:
+        except AuthsvcError as error:
             return refusals.by_us(error)(environ, start)
         except Exception:
             log.exception("introspection failed")
@@ -64,7 +60,7 @@ class Introspection:
         return [body]
 
     def _answer(self, environ: Environ) -> dict[str, Any]:
-        """Raises OAuth2Error, HTTPException or Unavailable."""
+        """Raises OAuth2Error, HTTPException, BadRequest or Unavailable."""
         fields = form(environ)
         client = self._client(environ.get("HTTP_AUTHORIZATION", ""), fields)
         if "token" not in fields:
@@ -83,19 +79,10 @@ class Introspection:
         return self._services.bearers.check(token)
 
     def _client(self, authorization: str, fields: dict[str, str]) -> Client:
-        """A client with a secret. One that has proved who it is need not do so for some seconds in this process: the
-        look-up would cost several times as much as the answer. Raises InvalidClientError or StorageDown."""
-        shown = "\0".join((authorization, fields.get("client_id", ""), fields.get("client_secret", "")))
-        digest = self._services.keyring.tag("client that was seen", shown.encode("utf-8", "surrogatepass"))
-        known, until = self._clients.get(digest, (None, 0.0))
-        if known is not None and time.monotonic() < until:
-            return known
+        """A client with a secret. Raises InvalidClientError or StorageDown."""
         client = authenticated(self._services.clients, authorization, fields)
         if client.public:
             raise InvalidClientError("A client needs a secret for this.", status_code=401)
-        if len(self._clients) >= CLIENTS:
-            self._clients.clear()
-        self._clients[digest] = client, time.monotonic() + REMEMBERED
         return client
 
 

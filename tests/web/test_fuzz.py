@@ -24,7 +24,8 @@ FUZZ = settings(
 
 CALLS = [
     ("POST", "/api/login"), ("POST", "/api/logout"), ("GET", "/api/session"), ("GET", "/api/sessions"),
-    ("DELETE", "/api/sessions"), ("DELETE", "/api/sessions/{sid}"),
+    ("DELETE", "/api/sessions"), ("DELETE", "/api/sessions/{sid}"), ("POST", "/api/token"), ("POST", "/api/keys"),
+    ("GET", "/api/keys"), ("DELETE", "/api/keys/{key_id}"),
 ]  # fmt: skip
 
 
@@ -50,7 +51,9 @@ ROUTES = [
     ("POST", "/account/sessions/end-others"), ("POST", "/account/sessions/x/end"), ("POST", "/api/login"),
     ("POST", "/api/logout"), ("GET", "/api/session"), ("GET", "/api/sessions"), ("DELETE", "/api/sessions"),
     ("DELETE", "/api/sessions/x"), ("GET", "/api/openapi.json"), ("GET", "/api/docs"), ("GET", "/healthz"),
-    ("GET", "/readyz"), ("GET", "/static/style.css"), ("GET", "/static/../app.py"),
+    ("POST", "/api/token"), ("POST", "/api/keys"), ("DELETE", "/api/keys/x"), ("POST", "/account/keys/new"),
+    ("POST", "/account/keys/x/revoke"), ("POST", "/oauth/introspect"), ("POST", "/oauth/revoke"),
+    ("GET", "/forward-auth"), ("GET", "/readyz"), ("GET", "/static/style.css"), ("GET", "/static/../app.py"),
 ]  # fmt: skip
 latin = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=200)
 cookies = st.one_of(
@@ -64,7 +67,8 @@ cookies = st.one_of(
 headers = st.dictionaries(
     st.sampled_from(
         ["Origin", "Sec-Fetch-Site", "X-Forwarded-For", "Accept", "Content-Type", "User-Agent", "Host", "Range",
-         "If-Modified-Since", "If-None-Match", "Content-Length", "Transfer-Encoding", "Accept-Language", "Referer"]
+         "If-Modified-Since", "If-None-Match", "Content-Length", "Transfer-Encoding", "Accept-Language", "Referer",
+         "Authorization"]
     ),
     latin,
     max_size=4,
