@@ -35,7 +35,7 @@ def rows() -> Iterator[tuple[str, str]]:
             "".join(token) for token in map(list, tokens * REPEATS)
         ]  # strings of their own, as requests bring them
         known.append(_rate(rules.known, again))
-    if rules.metrics()["cache_hits"] != ROUNDS * TOKENS * REPEATS:
+    if rules.metrics().cache_hits != ROUNDS * TOKENS * REPEATS:
         raise RuntimeError("not every known token was known")
     ratios = [ours / alone for ours, alone in zip(first, raw, strict=True)]
     yield "S4 ES256 signature check alone, checks/s", f"{statistics.median(raw):,.0f}"

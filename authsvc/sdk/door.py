@@ -8,7 +8,7 @@ from httpx_sse import SSEError
 
 from authsvc.core.errors import AuthsvcError, IssuerDown
 from authsvc.sdk.issuer import FETCH, MAX_BODY, Issuer, Request
-from authsvc.sdk.rules import OnStale, Rules
+from authsvc.sdk.rules import Metrics, OnStale, Rules
 
 SILENCE = 20.0
 BEGIN = 5.0  # seconds from the start for which calls wait for the feed
@@ -46,7 +46,7 @@ class Door:
         return self._issuer.url
 
     @property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Metrics:
         return self._rules.metrics()
 
     def _arguments(self, request: Request) -> dict[str, Any]:

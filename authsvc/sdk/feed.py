@@ -12,7 +12,7 @@ from collections.abc import Callable
 from authsvc.sdk.revoked import Revoked
 
 RETRY = 0.1  # seconds, doubled with each try that fails, up to
-LONGEST_RETRY = 30.0
+LONGEST_RETRY = 5.0
 
 log = logging.getLogger("authsvc.sdk")
 

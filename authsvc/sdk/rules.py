@@ -54,6 +54,20 @@ class Kept(NamedTuple):
     roles: Roles | None  # what had been heard of the user's roles
 
 
+class Metrics(NamedTuple):
+    """Counts since the start, of which a few may be missed where threads count at once; and how things stand."""
+
+    verified: int  # signatures checked
+    cache_hits: int
+    introspected: int
+    refused: dict[str, int]  # by reason
+    jwks_fetches: int
+    feed: str  # fresh, stale, or off
+    feed_age: float | None  # seconds since its last byte; None if it was never complete
+    revoked: int  # entries
+    kept: int  # tokens
+
+
 class Rules:
     def __init__(
         self,
@@ -213,18 +227,16 @@ class Rules:
             now=self._clock(), leeway=LEEWAY, must_expire=False,
         )  # fmt: skip
 
-    def metrics(self) -> dict[str, Any]:
-        """Counts since the start (a few may be missed where threads count at once), and how things stand. `feed_age` is
-        in seconds, None before the feed was complete for the first time."""
+    def metrics(self) -> Metrics:
         heard = self.feed.heard
-        return {
-            "verified": self._verified,
-            "cache_hits": self._hits,
-            "introspected": self._introspected,
-            "refused": dict(self._refused),
-            "jwks_fetches": self.keys.fetches,
-            "feed": self.feed.state(),
-            "feed_age": None if heard is None else self._ticks() - heard,
-            "revoked": len(self.revoked),
-            "kept": len(self._kept),
-        }
+        return Metrics(
+            verified=self._verified,
+            cache_hits=self._hits,
+            introspected=self._introspected,
+            refused=dict(self._refused),
+            jwks_fetches=self.keys.fetches,
+            feed=self.feed.state(),
+            feed_age=None if heard is None else self._ticks() - heard,
+            revoked=len(self.revoked),
+            kept=len(self._kept),
+        )

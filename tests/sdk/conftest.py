@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from authsvc.sdk import AsyncVerifier, Caller, Verifier
+from authsvc.sdk.rules import Metrics
 from tests.sdk import issuer as issuers
 from tests.sdk.issuer import AUDIENCE, Issuer
 
@@ -23,7 +24,7 @@ class Driven:
         return asyncio.run_coroutine_threadsafe(self.verifier.verify(token), self._loop).result()
 
     @property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Metrics:
         return self.verifier.metrics
 
     def close(self) -> None:

@@ -147,7 +147,7 @@ def test_only_so_many_tokens_are_kept(begun: Rules, issuer: Issuer, monkeypatch:
     for token in tokens:
         run(begun, begun.check(token), issuer)
     assert [begun.known(token) is not None for token in tokens] == [False, False, True, True, True]
-    assert begun.metrics()["kept"] == 3
+    assert begun.metrics().kept == 3
 
 
 @pytest.mark.promise("R5")

@@ -52,7 +52,7 @@ def test_a_token_is_checked_once_and_known_from_then_on(verifier: Either, issuer
     token, before = issuer.token(), verifier.metrics
     assert [verifier.verify(token) for _ in range(3)] == [verifier.verify(token)] * 3
     after = verifier.metrics
-    assert (after["verified"] - before["verified"], after["cache_hits"] - before["cache_hits"]) == (1, 3)
+    assert (after.verified - before.verified, after.cache_hits - before.cache_hits) == (1, 3)
 
 
 @pytest.mark.promise("B9")
@@ -81,7 +81,7 @@ def test_a_token_for_something_else_is_refused(
 ) -> None:
     token = issuer.token(**changes)  # type: ignore[arg-type]
     assert reason(verifier, token) == why
-    assert verifier.metrics["refused"] == {why: 1}
+    assert verifier.metrics.refused == {why: 1}
     assert reason(verifier, issuer.token()) is None
 
 
@@ -157,10 +157,10 @@ def test_without_its_feed_a_verifier_refuses_all(verifier_of: VerifierOf, issuer
     issuer.down.add("/revocations")
     issuer.cut()
     wait_for(lambda: reason(verifier, token) == "revocations_unknown")
-    assert verifier.metrics["feed"] == "stale"
+    assert verifier.metrics.feed == "stale"
     issuer.down.clear()
     wait_for(lambda: reason(verifier, token) is None)
-    assert verifier.metrics["feed"] == "fresh"
+    assert verifier.metrics.feed == "fresh"
 
 
 @pytest.mark.promise("R5")
@@ -175,8 +175,8 @@ def test_heartbeats_alone_keep_a_feed_fresh(verifier_of: VerifierOf, issuer: Iss
     verifier = verifier_of(silence=0.3)
     verifier.verify(issuer.token())
     began = time.monotonic()
-    wait_for(lambda: time.monotonic() - began > 0.6 and verifier.metrics["feed"] == "fresh")
-    assert (issuer.hits["/revocations"], verifier.metrics["feed_age"] < 0.3) == (1, True)
+    wait_for(lambda: time.monotonic() - began > 0.6 and verifier.metrics.feed == "fresh")
+    assert (issuer.hits["/revocations"], verifier.metrics.feed_age < 0.3) == (1, True)
 
 
 @pytest.mark.promise("R5")
@@ -186,7 +186,7 @@ def test_without_its_feed_a_verifier_asks_about_each_token_if_told_to(verifier_o
     assert reason(verifier, token) is None
     issuer.inactive.add(token)
     assert reason(verifier, token) == "revoked"
-    assert verifier.metrics["introspected"] == issuer.hits["/oauth/introspect"] == 2
+    assert verifier.metrics.introspected == issuer.hits["/oauth/introspect"] == 2
     issuer.down.add("/oauth/introspect")
     assert reason(verifier, token) == "revocations_unknown"
     assert reason(verifier, token) == "revocations_unknown"
@@ -201,7 +201,7 @@ def test_without_its_feed_a_verifier_accepts_for_as_long_as_it_was_told(
     verifier.verify(token)
     issuer.down.add("/revocations")
     issuer.cut()
-    wait_for(lambda: verifier.metrics["feed"] == "stale")
+    wait_for(lambda: verifier.metrics.feed == "stale")
     assert reason(verifier, token) is None
     wait_for(lambda: reason(verifier, token) == "revocations_unknown")
 
@@ -214,7 +214,7 @@ def test_without_credentials_it_must_be_said_that_revocations_do_not_matter(
             Verifier(issuer.url, AUDIENCE, on_stale=on_stale)  # type: ignore[arg-type]
     verifier = verifier_of(client_id=None, client_secret=None, on_stale=math.inf)
     assert reason(verifier, issuer.token()) is None
-    assert (verifier.metrics["feed"], issuer.hits["/revocations"]) == ("off", 0)
+    assert (verifier.metrics.feed, issuer.hits["/revocations"]) == ("off", 0)
 
 
 @pytest.mark.promise("R5")
@@ -234,7 +234,7 @@ def test_an_event_that_cannot_be_believed_makes_the_feed_stale(
     else:
         issuer.tell({**event, "sub_id": {"session": "ended"}})
     wait_for(lambda: reason(verifier, token) == "revocations_unknown")
-    assert verifier.metrics["revoked"] == 0
+    assert verifier.metrics.revoked == 0
 
 
 def test_an_event_of_a_kind_that_is_new_is_passed_over(verifier: Either, issuer: Issuer) -> None:
