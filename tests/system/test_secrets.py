@@ -1,10 +1,11 @@
 """Nothing that lies in Redis, in the database or in a log lets anyone in."""
 
 import base64
+import hashlib
 import re
 import secrets
 from collections.abc import Iterator
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 import redis
@@ -14,6 +15,8 @@ from authsvc.core.crypto import SECRET_BYTES, SID_BYTES
 from tests.system import test_accounts as road
 from tests.system.browser import Browser, frame
 from tests.system.stack import Stack
+
+BACK = "https://app.example/back"
 
 
 def spellings(secret: bytes) -> Iterator[bytes]:
@@ -132,3 +135,49 @@ async def test_what_a_mail_opens_lies_nowhere_but_in_the_mail(stack: Stack) -> N
             assert road.token(each).encode() not in dump, name
         for code in codes:
             assert not re.search(rb"(?<![\d.])" + code.encode() + rb"(?!\d)", dump), name
+
+
+@pytest.mark.promise("B7")
+async def test_nothing_that_programs_show_lies_anywhere(stack: Stack) -> None:
+    client = stack.told("client", "create", "Canary", "--redirect-uri", BACK, "--first-party")
+    proof = {"client_id": client["id"], "client_secret": client["secret"]}
+    async with Browser(stack) as browser, Browser(stack) as program:
+        await browser.log_in(stack.new_user())
+        key = (await browser.post("/api/keys", json={"name": "canary"})).json()["key"]
+        own = (await browser.post("/api/token", json={"scope": "openid"})).json()["access_token"]
+        code, verifier = await new_code(browser, client["id"])
+        exchange = {"grant_type": "authorization_code", "code": code, "redirect_uri": BACK, "code_verifier": verifier}
+        first = (await program.post("/oauth/token", data={**proof, **exchange})).json()
+        again = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
+        second = (await program.post("/oauth/token", data={**proof, **again})).json()
+        shown = [key, own, *(tokens[name] for tokens in (first, second) for name in ("access_token", "refresh_token"))]
+        for each in shown:
+            await program.post("/oauth/introspect", data={**proof, "token": each})
+            await program.get("/forward-auth", headers={"Authorization": f"Bearer {each}"})
+            await program.get("/oauth/userinfo", headers={"Authorization": f"Bearer {each}"}, params={"token": each})
+        await program.post("/oauth/token", data={**proof, **exchange})  # the code once more, which ends the grant
+        await program.post("/oauth/revoke", data={**proof, "token": second["refresh_token"]})
+        await browser.post("/api/logout")
+
+    with stack.redis() as client_of_redis:
+        dumps = {"redis": dump_of_redis(client_of_redis), "database": dump_of_database(stack.database_url)}
+    dumps["logs"] = stack.logs().encode()
+    assert client["id"].encode() in dumps["database"]  # the search would find what is there
+    assert b"canary" in dumps["database"]
+    secret = base64.urlsafe_b64decode(key.removeprefix("ask_"))[SID_BYTES : SID_BYTES + SECRET_BYTES]
+    for each in (secret, *(text.encode() for text in (*shown, code, verifier, client["secret"]))):
+        for spelling in spellings(each):
+            for name, dump in dumps.items():
+                assert spelling not in dump, name
+
+
+async def new_code(browser: Browser, client_id: str) -> tuple[str, str]:
+    """An authorization code, and the verifier that goes with it (RFC 7636)."""
+    verifier = secrets.token_urlsafe(32)
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
+    asked = {
+        "response_type": "code", "client_id": client_id, "redirect_uri": BACK, "scope": "openid offline_access",
+        "code_challenge": challenge, "code_challenge_method": "S256",
+    }  # fmt: skip
+    answer = await browser.get("/oauth/authorize", params=asked)
+    return parse_qs(urlsplit(answer.headers["Location"]).query)["code"][0], verifier
