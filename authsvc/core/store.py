@@ -162,7 +162,8 @@ def _only_sql(wanted: bytes | None, select: Callable[[], Any], clock: Clock) -> 
 def sync(
     sid: str, statement: Callable[[], Any], clock: Clock, seen: Seen | None = None
 ) -> Operation[tuple[Found, bool]]:
-    """Run a statement and bring its result into Redis. Returns the result, and False if another got there first."""
+    """Run a statement and bring its result into Redis. Returns the result, and False if another got there first, or is
+    about to: what that one fills in may be older than this statement."""
     expected: bytes | None = None
     try:
         seen = seen or (yield from _look(sid, clock))
@@ -175,7 +176,7 @@ def sync(
         seen = None
     found: Found = yield Statement(statement)
     if seen is None or expected is None:
-        return found, True
+        return found, seen is None
     value, life = (encode(Copy(found.session, seen.run, seen.checked)), G) if found.session else (ENDED, ENDED_LIFE)
     try:
         reply = yield ask(("EVAL", CAS, 1, key_of(sid), expected, value, life))

@@ -62,6 +62,21 @@ def test_of_two_saves_of_the_same_key_the_last_wins(start: Callable[..., Process
 
 
 @pytest.mark.promise("L1")
+def test_a_save_is_seen_at_once_though_another_was_filling_meanwhile(
+    web: Process, start: Callable[..., Process], reader: Reader, token: Token, valkey: Valkey
+) -> None:
+    session, slow = loaded(web, token), start()
+    forget(valkey, token)
+    save = web.begin(web.sessions.save, session, {"a": 1}).until("GET done")
+    fill = slow.begin(slow.sessions.load, token).until("SQL done")  # its mark is there, and what it read is old
+
+    assert save.finish()
+    fill.finish()
+
+    assert loaded(reader, token).data == {"a": 1}
+
+
+@pytest.mark.promise("L1")
 def test_sixteen_that_save_at_once_lose_nothing(start: Callable[..., Process], web: Process, token: Token) -> None:
     session, together = loaded(web, token), threading.Barrier(16)
 
