@@ -2,23 +2,55 @@
 `flask.session`, slowly. Started by a WSGI server, with the settings of its environment."""
 
 import os
+import threading
 import time
+from typing import Any
 
 from flask import Flask, jsonify, request, session
 from flask.typing import ResponseReturnValue
 from flask_session import Session
 from redis import Redis
 
+from authsvc.core.errors import RedisDown
 from authsvc.core.settings import Settings
 from authsvc.services import build
 from authsvc.web.app import create_app
 from authsvc.web.guards import required
 
 SLOW = 0.02  # seconds between reading the session and writing it
+MISSED = "X-Missed"  # the header of an answer that could not be brought into Redis
+
+
+class Noting:
+    """The store's door to Redis, which says of each request whether it failed; and the application around it."""
+
+    def __init__(self, door: Any) -> None:
+        self._door = door
+        self._of_thread = threading.local()
+
+    def execute(self, *commands: Any) -> Any:
+        try:
+            return self._door.execute(*commands)
+        except RedisDown:
+            self._of_thread.failed = True
+            raise
+
+    def around(self, app: Any) -> Any:
+        def noted(environ: Any, start: Any) -> Any:
+            self._of_thread.failed = False
+            return app(environ, lambda status, headers, *more: start(status, headers + self._told(), *more))
+
+        return noted
+
+    def _told(self) -> list[tuple[str, str]]:
+        return [(MISSED, "1")] if self._of_thread.failed else []
 
 
 def ours() -> Flask:
-    app = create_app(build(Settings.read()))
+    services = build(Settings.read())
+    app = create_app(services)
+    services.store.redis = noting = Noting(services.store.redis)  # type: ignore[assignment]
+    app.wsgi_app = noting.around(app.wsgi_app)  # type: ignore[method-assign]
 
     @app.get("/kept")
     def kept() -> ResponseReturnValue:

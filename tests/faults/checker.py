@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from math import inf
 
-from tests.faults.history import BREAKER, History, Line, Operation
+from tests.faults.history import History, Line, Operation
 
 L, G, CLOCKS = 10, 60, 2  # seconds; see docs/sessions.md
 HEARD, LOOKED = 10, 75  # seconds in which the bridge knows of an end: when all is well again, and whatever happens
@@ -59,8 +59,8 @@ def _begun(history: History) -> dict[tuple[str, str], float]:
 
 
 def written_is_kept(history: History) -> Iterator[str]:
-    """L1, L2: whoever reads after an acknowledged save sees it; where its writer may not have reached Redis, within L,
-    or within G if SQL was in trouble too. The last reads, after all faults, see everything."""
+    """L1, L2: whoever reads after an acknowledged save sees it; where its writer could not reach Redis, within L, or
+    within G if SQL was in trouble too. The last reads, after all faults, see everything."""
     reads = defaultdict(list)
     for each in history.of("read"):
         if each.result == "ok":
@@ -77,7 +77,7 @@ def written_is_kept(history: History) -> Iterator[str]:
 
 
 def _late(history: History, save: Operation) -> float:
-    if not history.trouble("redis", save.invoked - BREAKER, save.answered):
+    if not save.answer.get("missed"):
         return 0
     sql = history.trouble("sql", save.invoked, save.answered + G + CLOCKS)
     return (G if sql else L) + CLOCKS

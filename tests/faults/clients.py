@@ -137,7 +137,7 @@ class Client(threading.Thread):
         if status == 200:
             user = answer["user"]
             saw = user["id"] if isinstance(user, dict) else user
-            more = {"data": answer["data"]} if "data" in answer else {}
+            more = {name: answer[name] for name in ("data", "missed") if name in answer}
             self._told(number, "ok", saw=saw, **more)
         else:
             self._told(number, "fail" if status == 401 else "unknown", status=status)
@@ -165,7 +165,8 @@ class Client(threading.Thread):
             own = next((each for each in cookies if each.startswith("session=")), "")
             if answer.status == 503:
                 time.sleep(0.02)  # a part is down: it is not hammered
-            return answer.status, json.loads(text) if text and answer.status < 300 else None, own
+            missed = {"missed": True} if answer.getheader("X-Missed") else {}
+            return answer.status, json.loads(text) | missed if text and answer.status < 300 else None, own
         except (OSError, http.client.HTTPException):
             time.sleep(0.02)  # nor is a process that is being started again
             return 0, None, ""
