@@ -81,3 +81,16 @@ def person(browser: Callable[[], FlaskClient], anna: Account) -> FlaskClient:
     made = browser()
     login(made)
     return made
+
+
+@pytest.fixture
+def ours(services: Services, client: FlaskClient) -> RelyingParty:
+    """A client that asks nobody for consent."""
+    return registered(services, client, first_party=True, logout_uris=("https://shop.example/bye",))
+
+
+@pytest.fixture
+def job(services: Services, client: FlaskClient) -> RelyingParty:
+    """A service that gets tokens of its own."""
+    made, secret = services.clients.create("Job", service=True, wanted_scopes=("publish", "presence"))
+    return RelyingParty(client, made.id, secret)
