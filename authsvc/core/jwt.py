@@ -125,6 +125,8 @@ def kid_of(token: str) -> str:
 @lru_cache(maxsize=64)
 def _read_header(segment: str) -> Header:
     """Kept, for the tokens of one key begin alike."""
+    if len(segment) > MAX_TOKEN:
+        raise TokenRefused("malformed")
     header = _parse(_decode(segment))
     kid = header.get("kid")
     if header.keys() & UNTRUSTED or not isinstance(kid, str) or not 0 < len(kid) <= MAX_KID:

@@ -54,7 +54,7 @@ def token_of(authorizations: Sequence[str], query: str) -> str:
 
 def refusal(error: AuthsvcError, issuer: str, audience: str) -> Answer:
     """The answer to a request that was refused. Of what went wrong on our side it tells nothing."""
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    status = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
     if isinstance(error, RetryLater):
         headers["Retry-After"] = str(error.retry_after)

@@ -58,7 +58,7 @@ class Feed:
     def broke_off(self, error: Exception | None) -> float:
         """Seconds to wait before the next try; at random, so that the verifiers of a fleet do not come back as one."""
         if error:
-            log.warning("the revocation feed broke off: %s", error or type(error).__name__)
+            log.warning("the revocation feed broke off: %r", error)
         pause = min(RETRY * 2**self._failures, LONGEST_RETRY)
         self._failures = min(self._failures + 1, 16)
         return random.uniform(0, pause)  # noqa: S311 - no secret

@@ -46,8 +46,9 @@ class Addresses(NamedTuple):
 class Issuer:
     def __init__(self, url: str, client_id: str | None, client_secret: str | None, ticks: Callable[[], float]) -> None:
         parts = urlsplit(url)
-        if not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)) or parts.query:
-            raise ValueError("an issuer is an https address (http on loopback)")
+        safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+        if not safe or url != f"{parts.scheme}://{parts.netloc}":
+            raise ValueError("an issuer is https://host[:port] and nothing more (http on loopback)")
         if (client_id is None) != (client_secret is None):
             raise ValueError("client_id and client_secret go together")
         self.url = url

@@ -56,7 +56,9 @@ class Revoked:
             self._put(self.ended, subject["grant" if "grant" in subject else "session"]["id"], until, until)
         elif kind == CLAIMS_CHANGE and "roles" in event["claims"]:
             roles = Roles(float(event["event_timestamp"]), frozenset(event["claims"]["roles"]), until)
-            self._put(self.roles, subject["sub"], roles, until)
+            known = self.roles.get(subject["sub"])
+            if known is None or known.at <= roles.at:  # else it is told again
+                self._put(self.roles, subject["sub"], roles, until)
 
     def _put(self, entries: dict[str, T], name: str, entry: T, until: float) -> None:
         entries.pop(name, None)  # so that the oldest stay in front

@@ -79,6 +79,10 @@ class Rules:
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
+        if not (on_stale in ("refuse", "introspect") or (isinstance(on_stale, int | float) and on_stale >= 0)):
+            raise ValueError("on_stale is refuse, introspect, or a number of seconds")
+        if not silence > 0:
+            raise ValueError("silence is a number of seconds")
         if issuer.credentials is None and on_stale != math.inf:
             raise ValueError(
                 "without client_id and client_secret no revocation is heard of: give them, or say on_stale=math.inf"

@@ -123,13 +123,13 @@ class Verifier(Door):
         with connect_sse(self._http, **arguments) as source:
             self._check_feed(source.response)
             self._line = source.response.extensions["network_stream"]
+            if self._closed.is_set():  # before there was a line to shut
+                return
             source.response.stream = _Heard(source.response.stream, self._feed.beat)
             for event in source.iter_sse():
                 self._run(self._rules.hear(event.event, event.data, event.id))
                 if self._feed.heard is not None:
                     self._begun.set()
-                if self._closed.is_set():
-                    break
 
 
 class _Heard(httpx.SyncByteStream):

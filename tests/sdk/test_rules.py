@@ -182,6 +182,15 @@ def test_what_has_ended_is_forgotten_when_its_tokens_have_expired() -> None:
     assert len(known) == 0
 
 
+@pytest.mark.promise("R5")
+def test_roles_that_are_told_again_do_not_come_back() -> None:
+    known = Revoked()
+    for at, role in ((100, "admin"), (200, "guest"), (100, "admin")):
+        event = {"event_timestamp": at, "claims": {"roles": [role]}}
+        known.hear({"events": {revoked.CLAIMS_CHANGE: event}, "sub_id": {"sub": "anna"}}, 0)
+    assert known.roles["anna"].roles == {"guest"}
+
+
 @pytest.mark.parametrize(
     "claims",
     [

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -343,10 +344,20 @@ def test_an_issuer_speaks_for_itself_alone(verifier_of: VerifierOf, issuer: Issu
         verifier.verify(issuer.token())
 
 
-@pytest.mark.parametrize("url", ["http://auth.example", "ftp://auth.example", "auth.example", "https://a.example?b=c"])
+@pytest.mark.parametrize("url", [
+    "http://auth.example", "ftp://auth.example", "auth.example", "https://a.example?b=c", "https://a.example/", ""
+])  # fmt: skip
 def test_an_issuer_has_an_https_address(url: str) -> None:
     with pytest.raises(ValueError, match="https"):
         Verifier(url, AUDIENCE, on_stale=math.inf)
+
+
+@pytest.mark.parametrize(
+    "odd", [{"on_stale": math.nan}, {"on_stale": -1}, {"on_stale": "accept"}, {"silence": 0}, {"silence": math.nan}]
+)
+def test_what_is_neither_a_policy_nor_a_time_is_refused(odd: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="seconds"):
+        Verifier("https://auth.example", AUDIENCE, client_id="orders", client_secret="secret", **odd)
 
 
 def test_a_verifier_that_never_hears_the_feed_says_so_in_time(verifier_of: VerifierOf, issuer: Issuer) -> None:
