@@ -134,8 +134,8 @@ class Bearers:
             self._grants.end(grant, grants.REVOKED)
 
     def _claims(self, token: str) -> dict[str, Any]:
-        """Those of a token that we have signed. A signature is checked once as long as our keys are the same ones: to
-        do so costs more than all the rest."""
+        """Those of a token that we have signed. A signature is checked once as long as our keys are the same ones, for
+        that costs more than all the rest. Raises TokenRefused or StorageDown."""
         keys, digest = self._keys.public(), hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         known, claims = self._checked.get(digest, (None, {}))
         if known is not keys or claims["exp"] <= self._clock():
