@@ -25,8 +25,9 @@ from bridge import protocol
 from bridge.connection import Connection
 from bridge.protocol import Close
 
-TIMEOUT = 2.0  # seconds for an answer, a wait included: whoever is silent for longer is not there
+TIMEOUT = 5.0  # seconds for an answer, a wait included: whoever is silent for longer is not there
 WAIT = 1000  # ms that the server holds a question back while nothing happens
+FRESH = 2.0  # seconds since its last answer for which we say that nothing is missing
 BELIEVED = L / 1000  # seconds, as long as a copy: then a new connection shows which server is the master by now
 AT_ONCE = 500  # entries read at once
 KEPT = 1000  # messages kept for those who follow; who is further behind asks Redis
@@ -61,6 +62,7 @@ class Feed:
         self._recent = recent
         self._run: bytes | None = None  # None: nobody knows what happens
         self._place = self._kept_from = START
+        self._answered = 0.0
         self._kept: deque[Message] = deque()
         self._news = asyncio.Event()
         self._following: set[Connection] = set()
@@ -92,6 +94,7 @@ class Feed:
             await _ask(connection, "XREAD", "COUNT", 1, "BLOCK", WAIT, "STREAMS", events.STREAM, _id(self._place))
             for entry in _after(self._place, await _ask(connection, *_range(self._place))):
                 self._take(entry)
+            self._answered = time.monotonic()
 
     def _take(self, entry: Any) -> None:
         self._place = _place(entry[0])
@@ -188,6 +191,10 @@ class Feed:
         except TimeoutError:
             return False
         return True
+
+    def hears(self) -> bool:
+        """Whether it would know by now what had happened a moment ago."""
+        return time.monotonic() - self._answered < FRESH
 
     @property
     def place(self) -> Place:

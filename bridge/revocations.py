@@ -44,7 +44,7 @@ class Revocations(Stream):
         while True:
             if await self._feed.news(place, self._heartbeat):
                 place = await self._catch_up(place)
-            else:
+            elif self._feed.hears():
                 await self._send_in_time(protocol.STREAM_BEATS)
 
     async def _catch_up_from_sql(self) -> Place:

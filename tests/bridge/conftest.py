@@ -32,6 +32,7 @@ from authsvc.services import Services
 from bridge.app import create_app
 from bridge.parts import Loaders, Parts
 from bridge.server import uvicorn_options
+from tests.bridge.following import Follow, Following
 from tests.conftest import ORIGIN, PASSWORD
 from tests.servers import Valkey, free_port, wait_for
 
@@ -149,6 +150,10 @@ class Bridge:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/events"
 
+    @property
+    def revocations_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/revocations"
+
     def get(self, cookie: str = "", **headers: str) -> httpx.Response:
         """An answer that is not a stream."""
         cookies = {"Cookie": f"session={cookie}"} if cookie else {}
@@ -231,6 +236,28 @@ def bridge(start_bridge: Callable[..., Bridge]) -> Bridge:
 @pytest.fixture
 def anna(services: Services) -> Person:
     return Person(services, "anna@example.org")
+
+
+@pytest.fixture
+def token(services: Services) -> str:
+    """The access token of a verifier."""
+    return services.tokens.of_client("orders", scope="other revocations", audience=services.settings.public_url)
+
+
+@pytest.fixture
+def follow(services: Services, token: str) -> Follow:
+    @asynccontextmanager
+    async def following(bridge: Bridge, cursor: str = "") -> AsyncIterator[Following]:
+        await asyncio.to_thread(wait_for, bridge.following)
+        headers = {"Authorization": f"Bearer {token}", **({"Last-Event-ID": cursor} if cursor else {})}
+        async with (
+            httpx.AsyncClient(timeout=BOUND) as http,
+            aconnect_sse(http, "GET", bridge.revocations_url, headers=headers) as source,
+        ):
+            assert source.response.status_code == 200
+            yield Following(source.aiter_sse(), services)
+
+    return following
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-from authsvc.core.crypto import new_token
 from bridge.connection import OUTBOX, Connection
 from bridge.protocol import Close, Event
 
@@ -17,7 +16,7 @@ class Client(Connection):
         self.got: list[str] = []
         self.reads = asyncio.Event()
         self.cut = asyncio.Event()
-        super().__init__(new_token(), {"extensions": {"authsvc.abort": self.cut.set}})
+        super().__init__({"extensions": {"authsvc.abort": self.cut.set}})
 
     def deliver(self, event: Event) -> None:
         self.put(event.frame)
