@@ -233,10 +233,13 @@ def test_a_body_over_64_kib_is_413(job: RelyingParty) -> None:
     assert said(answer) == (413, "invalid_request")
 
 
-def test_while_the_database_is_away_a_program_is_told_when_to_come_back(job: RelyingParty, services: Services) -> None:
+def test_while_the_database_is_away_a_program_is_told_when_to_come_back(
+    shop: RelyingParty, person: FlaskClient, services: Services
+) -> None:
+    token = shop.tokens(person)["refresh_token"]
     with services.db.transaction() as sql:
-        sql.connection().exec_driver_sql("ALTER TABLE clients RENAME TO away")
-    answer = job.token(grant_type="client_credentials")
+        sql.connection().exec_driver_sql("ALTER TABLE grants RENAME TO away")
+    answer = shop.refresh(token)
     assert said(answer) == (503, "temporarily_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
 
