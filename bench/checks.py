@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bench import load, peers
 from bench.stack import EMAIL, PASSWORD, free_port, running, stack, wait_until_up
 
-ROUNDS, SECONDS, CONNECTIONS, THREADS = 5, 3.0, 16, 32
+ROUNDS, SECONDS, CONNECTIONS, THREADS = 5, 2.0, 16, 32
 
 
 class Check(NamedTuple):
