@@ -17,7 +17,7 @@ from authsvc.domain.sessions import Origin
 from authsvc.services import Services, build
 from bench.stack import stack
 
-OTHERS, SOCKETS_EACH, LOGOUTS, AT_ONCE = 10_000, 20, 1_000, 100
+OTHERS, SOCKETS_EACH, LOGOUTS, AT_ONCE = 10_000, 20, 1_000, 32
 STEPS = (1, 2, 5, 10, 20, 50, 100)  # ms
 
 
