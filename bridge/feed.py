@@ -105,7 +105,7 @@ class Feed:
         self._news = asyncio.Event()
 
     def _lose(self) -> None:
-        self._run = None
+        self._run = self._making = None
         self._kept.clear()
         for connection in self._following:
             connection.end(Close.RESTARTING)
@@ -152,7 +152,8 @@ class Feed:
         return None if place == START else place
 
     async def snapshot(self) -> Snapshot:
-        """Who comes while one is being made gets the same: all come at once when Redis was away. Raises Unavailable."""
+        """Who comes while one is being made gets the same, for all come at once when Redis was away; but not if it was
+        lost meanwhile, with all that came after the place. Raises Unavailable."""
         if self._making is None:
             self._making = asyncio.create_task(self._make())
         return await asyncio.shield(self._making)
@@ -162,7 +163,8 @@ class Feed:
             place = self._place  # what stands before it was committed before it
             return Snapshot(place, await self._recent())
         finally:
-            self._making = None
+            if self._making is asyncio.current_task():
+                self._making = None
 
     async def after(self, place: Place) -> tuple[str, Place]:
         """The next messages after a place, and the place behind them. Raises RedisDown if some may be missing."""
