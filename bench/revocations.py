@@ -43,8 +43,9 @@ def rows() -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def _verifier(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "bench.revocations", *arguments]
+    command = [sys.executable, "-m", "bench.revocations"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        process.stdin.write("\n".join(arguments) + "\n")  # type: ignore[union-attr]
         yield process
         process.stdin.close()  # type: ignore[union-attr]
 
@@ -76,8 +77,10 @@ def _read(verifier: "subprocess.Popen[str]") -> str:
     return line
 
 
-def _verify(issuer: str, client_id: str, secret: str) -> None:
-    """The other process: takes a token a line, says when it is accepted, and when it is not any more."""
+def _verify() -> None:
+    """The other process: reads what it is to connect with, then a token a line; says when it is accepted, and when it
+    is not any more."""
+    issuer, client_id, secret = (sys.stdin.readline().strip() for _ in range(3))
     with Verifier(issuer, issuer, client_id=client_id, client_secret=secret) as verifier:
         for line in sys.stdin:
             token = line.strip()
@@ -99,4 +102,4 @@ def _refused(verifier: Verifier, token: str) -> float:
 
 
 if __name__ == "__main__":
-    _verify(*sys.argv[1:])
+    _verify()

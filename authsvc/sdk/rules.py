@@ -215,9 +215,14 @@ class Rules:
         return addresses.feed, self.feed.headers(token)
 
     def hear(self, event: str, data: str, cursor: str) -> Operation[None]:
-        """An event of the feed. Whatever is raised, the feed must be asked again from the last cursor."""
+        """An event of the feed. Whatever is raised, the feed must be asked again from the last cursor. There is none
+        after a token that is not believed: its key may have been revoked, and a snapshot is signed anew."""
         if event == "set":
-            self.revoked.hear((yield from self._security_event(data)), self._ticks())
+            try:
+                self.revoked.hear((yield from self._security_event(data)), self._ticks())
+            except TokenRefused:
+                self.feed.cursor = ""
+                raise
         elif event == "ready":
             self.feed.ready()
         elif event == "keys":

@@ -170,3 +170,30 @@ async def test_what_is_no_token_is_not_passed_on(valkey: Valkey) -> None:
     async with following(valkey.url) as feed:
         await add(valkey.url, "a.b.c\n\nevent: ready", "", "ä", "d.e.f")
         assert await told(feed, START, 1) == ["d.e.f"]
+
+
+@pytest.mark.promise("R5")
+async def test_a_snapshot_that_was_begun_before_redis_was_lost_is_not_for_who_comes_after(valkey: Valkey) -> None:
+    gate, made = asyncio.Event(), list[str]()
+
+    async def recent() -> list[str]:
+        made.append("a snapshot")
+        await gate.wait()
+        return list(made)
+
+    async with following(valkey.url) as feed:
+        feed._recent = recent
+        before = asyncio.create_task(feed.snapshot())
+        await asyncio.sleep(0)
+        lost = feed._run
+        valkey.restart()
+        await until(lambda: feed._run not in (None, lost))
+        after = asyncio.create_task(feed.snapshot())
+        together = asyncio.create_task(feed.snapshot())
+        await asyncio.sleep(0)
+        await until(lambda: len(made) == 2)
+        gate.set()
+        assert await after == await together
+        assert len(made) == 2
+        assert await before
+        assert feed._making is None

@@ -167,6 +167,17 @@ def test_more_ends_than_can_be_kept_make_the_feed_stale_until_none_of_them_matte
     assert begun.feed.state() == "fresh"
 
 
+@pytest.mark.promise("R5")
+def test_after_a_security_event_that_is_not_believed_everything_is_asked_for_anew(begun: Rules, issuer: Issuer) -> None:
+    """Its key was revoked after it was signed; from a cursor it would come again and again."""
+    event = issuer.security_event("session-revoked", {"session": {"id": "session-1"}}, {})
+    run(begun, begun.hear("set", jwt.sign(issuer.key, jwt.SECURITY_EVENT, event), "run-1"), issuer)
+    assert begun.feed.headers("token")["Last-Event-ID"] == "run-1"
+    with pytest.raises(TokenRefused):
+        run(begun, begun.hear("set", jwt.sign(jwt.generate(jwt.ES256), jwt.SECURITY_EVENT, event), "run-2"), issuer)
+    assert "Last-Event-ID" not in begun.feed.headers("token")
+
+
 def ends(sid: str) -> dict[str, Any]:
     return {"events": {revoked.SESSION_REVOKED: {}}, "sub_id": {"session": {"id": sid}}}
 
