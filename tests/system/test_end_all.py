@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
+import httpx
 import pytest
 
 from tests.conftest import PASSWORD
@@ -47,14 +48,39 @@ async def test_whoever_ends_all_ends_exactly_what_was_alive(end: End, stack: Sta
             await left.log_in(email, PASSWORD)
             await left.post("/api/logout")
         assert _listed(stack, email) == {tab.sid for tab in tabs}
-        tokens = [tab.browser.token for tab in tabs]
+        cookies = [tab.browser.token for tab in tabs]
+        tokens, kept = [await access_token(tab) for tab in tabs], await access_token(bystander)
+        asks = introspection(stack)
+        assert [await asks(each) for each in (*tokens, kept)] == [True] * 4
 
         assert await end(stack, email, tabs[0]) == (None if end is by_a_reset else 3)
 
-        for tab, cookie in zip(tabs, tokens, strict=True):
+        for tab, cookie in zip(tabs, cookies, strict=True):
             await assert_dead(tab, cookie)
+        assert [await asks(each) for each in tokens] == [False] * 3
         assert _listed(stack, email) == set()
         await assert_alive(bystander)
+        assert await asks(kept)
+
+
+async def access_token(tab: Tab) -> str:
+    token: str = (await tab.browser.post("/api/token", json={})).json()["access_token"]
+    return token
+
+
+def introspection(stack: Stack) -> Callable[[str], Awaitable[bool]]:
+    """Asks as a service does whether a token is good."""
+    made = stack.told("client", "create", "service", "--service")
+
+    async def active(token: str) -> bool:
+        async with httpx.AsyncClient(verify=stack.tls or True, trust_env=False, timeout=10) as http:
+            answer = await http.post(
+                f"{stack.url}/oauth/introspect", data={"token": token}, auth=(made["id"], made["secret"])
+            )
+        found: bool = answer.json()["active"]
+        return found
+
+    return active
 
 
 def _listed(stack: Stack, email: str) -> set[str]:
