@@ -197,3 +197,14 @@ async def test_a_snapshot_that_was_begun_before_redis_was_lost_is_not_for_who_co
         assert len(made) == 2
         assert await before
         assert feed._making is None
+
+
+async def test_an_answer_of_another_server_than_the_one_that_is_followed_is_not_taken(valkey: Valkey) -> None:
+    async with following(valkey.url) as feed:
+        await add(valkey.url, "a.b.c")
+        await told(feed, START, 1)
+        door: Any = feed._redis
+        door._on_connect = _as_another_run(door)
+        assert await feed.place_of(feed.cursor(feed.place)) is None
+        with pytest.raises(RedisDown):
+            await feed._read(feed.place)
