@@ -124,6 +124,20 @@ def test_a_token_that_was_in_check_while_its_key_was_revoked_is_not_kept(begun: 
 
 
 @pytest.mark.promise("B9")
+@pytest.mark.parametrize("told", [True, False])
+def test_a_known_token_is_forgotten_with_its_key(begun: Rules, issuer: Issuer, clock: Clock, told: bool) -> None:
+    """Also where the key merely goes from the set in its time."""
+    token = issuer.token()
+    run(begun, begun.check(token), issuer)
+    issuer.rotate()
+    issuer.jwks = {"keys": issuer.jwks["keys"][1:]}
+    clock.now += 301
+    run(begun, begun.hear("keys", "{}", "") if told else begun.load(), issuer)
+    begun.feed.beat()
+    assert begun.known(token) is None
+
+
+@pytest.mark.promise("B9")
 def test_for_a_while_after_a_key_was_revoked_nothing_is_believed_for_long(
     begun: Rules, issuer: Issuer, clock: Clock
 ) -> None:
@@ -288,6 +302,30 @@ def test_an_answer_without_a_token_is_none(issuer: Issuer, clock: Clock, answer:
     asked = HttpIssuer(issuer.url, "orders", "secret", clock)
     with pytest.raises(IssuerDown):
         finish(asked.token(), issuer, Response(200, {}, jwt.ENCODE(answer).encode()))
+
+
+@pytest.mark.promise("B9")
+@pytest.mark.parametrize("name", ["jwks_uri", "token_endpoint", "introspection_endpoint", "revocation_feed_endpoint"])
+@pytest.mark.parametrize(
+    "lie", ["https://elsewhere.example/x", "https://auth.example.org/x", "http://auth.example/x", 7]
+)
+def test_nothing_is_asked_of_another_address(issuer: Issuer, clock: Clock, name: str, lie: object) -> None:
+    asked = HttpIssuer(issuer.url, "orders", "secret", clock)
+    issuer.discovery[name] = lie
+    with pytest.raises(IssuerDown):
+        finish(asked.addresses(), issuer, Response(500, {}, b""))
+
+
+@pytest.mark.promise("R5")
+def test_bytes_count_only_once_everything_before_has_been_told(clock: Clock) -> None:
+    feed = rules.Feed(Revoked(), 20, 0, clock)
+    for _ in range(2):  # at first, and when it is opened again
+        feed.headers("token")
+        feed.beat()
+        assert not feed.complete
+        feed.ready()
+        assert feed.complete
+        clock.now += 20
 
 
 def test_pauses_between_tries_grow_and_end() -> None:

@@ -106,6 +106,7 @@ def test_a_token_is_refused_once_the_feed_has_told_the_end_of_its_session(verifi
 @pytest.mark.promise("R5")
 def test_the_end_of_a_grant_ends_its_own_tokens_and_no_others(verifier: Either, issuer: Issuer) -> None:
     ended, other, session = issuer.token(gid="ended"), issuer.token(gid="other"), issuer.token(gid=None)
+    assert reason(verifier, ended) is None
     issuer.end_session("session-1", grant="ended")
     wait_for(lambda: reason(verifier, ended) == "revoked")
     assert (reason(verifier, other), reason(verifier, session)) == (None, None)
