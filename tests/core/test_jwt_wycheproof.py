@@ -42,7 +42,7 @@ def vectors(name: str) -> Iterator[Vector]:
 
 
 def verdict(vector: Vector) -> str:
-    """"accepted", or why not."""
+    """The word accepted, or why not."""
     try:
         jwt.check_signature(vector.token, jwt.load_jwks({"keys": vector.keys}))
     except KeysRefused:
