@@ -97,3 +97,10 @@ def hidden(page: Any) -> dict[str, str]:
 
 def allow(browser: FlaskClient, page: Any, answer: str = "allow") -> Any:
     return browser.post("/consent", data={**hidden(page), "answer": answer})
+
+
+def said(answer: Any) -> tuple[int, str]:
+    """Status and error of a refusal, which no cache may keep."""
+    assert answer.mimetype == "application/json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    return answer.status_code, answer.get_json()["error"]

@@ -11,18 +11,11 @@ from hypothesis import strategies as st
 
 from authsvc.services import Services
 from authsvc.web.app import create_app
-from tests.conftest import ORIGIN
 from tests.web.conftest import cookie_of
-from tests.web.relying_party import CALLBACK, RelyingParty, basic, registered
+from tests.web.relying_party import CALLBACK, RelyingParty, basic, registered, said
 
 FORM = "application/x-www-form-urlencoded"
 OTHER_SITE = {"Origin": "https://app.example", "Sec-Fetch-Site": "cross-site"}
-
-
-def said(answer: Any) -> tuple[int, str]:
-    assert answer.mimetype == "application/json"
-    assert answer.headers["Cache-Control"] == "no-store"
-    return answer.status_code, answer.get_json()["error"]
 
 
 # -- who asks ----------------------------------------------------------------------------------------------------------
@@ -161,31 +154,6 @@ def test_a_scope_may_be_narrowed_and_not_widened(shop: RelyingParty, person: Fla
 
 def test_a_refresh_without_a_token_says_what_is_missing(shop: RelyingParty) -> None:
     assert said(shop.refresh("")) == (400, "invalid_request")
-
-
-# -- services ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_service_gets_a_token_of_its_own_and_nothing_else(job: RelyingParty, services: Services) -> None:
-    body = job.token(grant_type="client_credentials").get_json()
-    assert body.keys() == {"access_token", "token_type", "expires_in", "scope"}
-    claims = services.tokens.claims(body["access_token"])
-    assert (claims["sub"], claims["client_id"], claims["scope"]) == (job.id, job.id, "publish presence")
-    assert "sid" not in claims
-    assert job.token(grant_type="client_credentials", scope="publish").get_json()["scope"] == "publish"
-    for scope in ("openid", "publish openid", "revocations", "nonsense"):
-        assert said(job.token(grant_type="client_credentials", scope=scope)) == (400, "invalid_scope")
-
-
-def test_a_service_asks_for_one_of_its_audiences(make_services: Callable[..., Services]) -> None:
-    api = "https://api.example"
-    services = make_services(audiences=(api, "https://other.example"))
-    made, secret = services.clients.create("Job", service=True, audiences=(api,))
-    job = RelyingParty(create_app(services).test_client(), made.id, secret)
-    token = job.token(grant_type="client_credentials").get_json()["access_token"]
-    assert services.tokens.claims(token)["aud"] == api
-    for audience in (ORIGIN, "https://other.example"):
-        assert said(job.token(grant_type="client_credentials", resource=audience)) == (400, "invalid_target")
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------------
