@@ -148,3 +148,25 @@ def test_every_value_that_a_cookie_header_gives_a_name_is_found() -> None:
 
     assert cookie_values(header, "session") == ["x", "z", ""]
     assert cookie_values("", "session") == []
+
+
+@pytest.mark.promise("B7")
+@given(st.binary(max_size=200))
+def test_what_is_sealed_is_opened_for_its_purpose_alone_and_with_nothing_changed(message: bytes) -> None:
+    sealed = KEYRING.seal("a purpose", message)
+
+    assert KEYRING.unseal("a purpose", sealed) == message
+    assert KEYRING.seal("a purpose", message) != sealed
+    assert KEYRING.unseal("another", sealed) is None
+    assert Keyring((OLD,)).unseal("a purpose", sealed) is None
+    for position in range(len(sealed)):
+        changed = sealed[:position] + bytes([sealed[position] ^ 1]) + sealed[position + 1 :]
+        assert KEYRING.unseal("a purpose", changed) is None
+    assert KEYRING.unseal("a purpose", sealed[:-1]) is None
+    assert KEYRING.unseal("a purpose", b"") is None
+
+
+def test_what_an_older_secret_has_sealed_is_still_opened() -> None:
+    sealed = Keyring((OLD,)).seal("a purpose", b"message")
+
+    assert Keyring((NEW, OLD)).unseal("a purpose", sealed) == b"message"

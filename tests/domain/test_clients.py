@@ -83,6 +83,16 @@ def test_a_secret_is_not_stored(services: Services) -> None:
         assert secret.encode() not in row.secret
 
 
+def test_a_stored_secret_is_good_for_its_own_client_alone(
+    services: Services, make_services: Callable[..., Services]
+) -> None:
+    (client, secret), (other, _) = create(services), create(services)
+    with services.db.transaction() as sql:  # somebody who may write there, and knows one secret
+        sql.get_one(Row, other.id).secret = sql.get_one(Row, client.id).secret
+
+    assert make_services().clients.authenticate(other.id, secret) is None
+
+
 def test_a_client_without_wishes_logs_people_in(services: Services) -> None:
     client, _ = create(services)
 

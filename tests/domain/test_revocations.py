@@ -1,12 +1,14 @@
 """Security event tokens: what they say, and what they keep to themselves."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 from authsvc.core import events, jwt
+from authsvc.core.errors import Unavailable
 from authsvc.core.events import Fact
 from authsvc.domain.outbox import record
 from authsvc.domain.revocations import Revocations, claims_of
@@ -120,3 +122,12 @@ def test_a_session_that_has_ended_is_told_though_the_account_is_erased(
 def test_what_is_nothing_to_a_verifier_needs_no_key(services: Services, revocations: Revocations) -> None:
     assert revocations.sign([Fact(events.SESSION_STARTED, "anna", AT, "sid-1", id=7)]) == [None]
     assert not services.keys.listed()
+
+
+def test_a_command_that_does_not_know_our_address_signs_nothing(make_services: Callable[..., Services]) -> None:
+    services = make_services(public_url="")
+
+    with pytest.raises(Unavailable):
+        Revocations(services.db, services.keys, services.settings, time.time).sign(
+            [Fact(events.SESSION_ENDED, "anna", AT, "sid-1", id=7)]
+        )
