@@ -213,14 +213,15 @@ def test_a_client_that_cannot_be_reached_is_tried_again(services: Services, anna
 
 
 def test_a_client_that_is_gone_is_not_told(
-    services: Services, anna: Account, client: Client, token: Token, application: Application
-) -> None:
+    services: Services, make_services: Callable[..., Services], anna: Account, client: Client, token: Token,
+    application: Application,
+) -> None:  # fmt: skip
     grant(services, client, anna, token)
     services.sessions.logout(token)
     (job,) = due(services)
 
     services.grants.delete_client(client.id)
-    attempt(services, job.id, "message")
+    attempt(make_services(), job.id, "message")
 
     assert services.jobs.get(job.id).done
     assert application.received == []

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 
-from authsvc.core.events import SESSION_ENDED, STREAM, parse
+from authsvc.core.events import SESSION_ENDED, STREAM, Fact, parse
 from authsvc.core.settings import Settings
 from authsvc.core.store import key_of
 from authsvc.domain.sessions import Origin
@@ -65,6 +66,10 @@ def answers(url: str) -> bool:
         raise ConnectionError from error
 
 
+def _told(client: redis.Redis) -> list[Fact | None]:
+    return [parse(fields[b"fact"]) for _, fields in client.xrange(STREAM)]
+
+
 def test_a_worker_delivers_what_could_not_be_delivered(
     services: Services, valkey: Valkey, tmp_path: Path, settings: Settings
 ) -> None:
@@ -84,8 +89,7 @@ def test_a_worker_delivers_what_could_not_be_delivered(
 
         with valkey.client() as client:
             wait_for(lambda: client.get(key_of(token.sid)) == b"ended")
-            facts = [parse(fields[b"fact"]) for _, fields in client.xrange(STREAM)]
-        assert SESSION_ENDED in [fact.name for fact in facts if fact]
+            wait_for(lambda: SESSION_ENDED in [fact.name for fact in _told(client) if fact])
         assert worker.stop() == 0
     finally:
         worker.kill()
