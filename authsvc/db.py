@@ -19,7 +19,10 @@ from authsvc.core.errors import BadRequest, StorageDown
 
 CONNECT_TIMEOUT = 2  # seconds
 STATEMENT_TIMEOUT = 5  # seconds, for a statement and for a lock: the longest transaction of an end
-OPTIONS = {"hide_parameters": True, "pool_size": 8, "max_overflow": 24, "pool_timeout": 2.0, "pool_use_lifo": True}
+CONNECTIONS = 32  # of a process, all of them kept: those beyond a pool's size would be made anew for each request
+OPTIONS = {
+    "hide_parameters": True, "pool_size": CONNECTIONS, "max_overflow": 0, "pool_timeout": 2.0, "pool_use_lifo": True,
+}  # fmt: skip
 IDLE = 5.0  # seconds after which a connection is asked whether it still leads somewhere
 
 
