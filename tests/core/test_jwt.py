@@ -83,6 +83,7 @@ def test_what_json_does_not_know_is_not_signed(key: SigningKey) -> None:
         ({"exp": None}, 900, "malformed"),
     ],
 )
+@pytest.mark.asvs("V9.2.1")
 def test_clocks_may_differ_by_the_leeway_and_no_more(changes: dict[str, Any], now: float, reason: str | None) -> None:
     key = jwt.generate(ES256)
     token = jwt.sign(key, "at+jwt", claims(**changes))

@@ -72,6 +72,7 @@ def rule(vector: Vector) -> str:
         ("jwc", 2, {"no shared secrets": 2, "no encryption": 2}),
     ],
 )
+@pytest.mark.asvs("V9.1.1")
 def test_every_verdict_is_wycheproofs_or_explained(name: str, accepted: int, differences: dict[str, int]) -> None:
     found = [(vector, verdict(vector)) for vector in vectors(name)]
     assert [vector for vector, said in found if said == "accepted" and not vector.valid] == []

@@ -109,6 +109,7 @@ def test_a_service_gets_tokens_for_itself(services: Services) -> None:
     assert secret
 
 
+@pytest.mark.asvs("V10.4.11")
 def test_only_a_service_may_ask_for_what_is_a_services(services: Services) -> None:
     with pytest.raises(InvalidFields):
         create(services, wanted_scopes=("publish",))

@@ -92,6 +92,7 @@ def test_consent_adds_up(world: World) -> None:
     assert consents.given(world.user, world.client) == {"openid", "email"}
 
 
+@pytest.mark.asvs("V10.4.9")
 def test_a_consent_withdrawn_ends_all_that_came_of_it_in_every_session(world: World, services: Services) -> None:
     other, _ = world.log_in()
     services.consents.give(world.user, world.client, ("openid",))

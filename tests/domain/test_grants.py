@@ -44,6 +44,7 @@ def test_the_database_holds_no_code_and_no_refresh_token(world: World, services:
     assert token.removeprefix(grants.PREFIX) not in dump
 
 
+@pytest.mark.asvs("V10.4.3")
 def test_a_code_is_dead_after_a_minute(world: World, make_services: Callable[..., Services]) -> None:
     code = world.code()
     assert "expired" in refused(lambda: world.redeem(code, make_services(later=codes.LIFE)))
@@ -65,6 +66,7 @@ def test_a_second_use_ends_what_came_of_the_first(world: World) -> None:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.asvs("V10.4.2")
 def test_of_a_hundred_uses_at_once_one_wins_and_its_tokens_are_dead_afterwards(world: World) -> None:
     code = world.code()
 
@@ -133,6 +135,7 @@ def test_two_tabs_that_refresh_at_once_get_the_same_successor(world: World) -> N
 
 
 @pytest.mark.promise("L8")
+@pytest.mark.asvs("V10.4.5")
 def test_a_later_replay_ends_the_family_and_says_why(world: World, make_services: Callable[..., Services]) -> None:
     token = world.redeem(world.code()).refresh
     successor = world.refresh(token)
@@ -226,6 +229,7 @@ def test_a_refresh_is_use_of_the_session(world: World, make_services: Callable[.
     assert "ended" in refused(lambda: world.refresh(token, make_services(later=30 * HOUR)))
 
 
+@pytest.mark.asvs("V10.4.8")
 def test_a_family_ends_with_the_session_whatever_its_use(world: World, make_services: Callable[..., Services]) -> None:
     token = world.redeem(world.code()).refresh
     token = world.refresh(token, make_services(later=29 * DAY, idle=30 * DAY)).refresh

@@ -56,6 +56,7 @@ def test_an_id_token_tells_the_time_of_the_login_it_is_about_and_no_other(servic
     assert "auth_time" not in pyjwt.decode(token, options={"verify_signature": False})
 
 
+@pytest.mark.asvs("V9.2.2")
 def test_an_id_token_is_no_access_token_and_the_other_way_round(services: Services, granted: Granted) -> None:
     access = services.tokens.of_session(granted.session, client_id="a client", scope="openid", audience=ORIGIN)
     assert services.oidc.hint(access) is None
@@ -103,6 +104,7 @@ HOSTILE = [
 @pytest.mark.promise("B8")
 @pytest.mark.parametrize("uri", HOSTILE)
 @pytest.mark.parametrize("public", [True, False])
+@pytest.mark.asvs("V10.4.1")
 def test_nobody_is_sent_to_what_only_looks_like_the_clients_address(uri: str, public: bool) -> None:
     assert may_redirect(client(REGISTERED, public=public), REGISTERED)
     assert not may_redirect(client(REGISTERED, public=public), uri)

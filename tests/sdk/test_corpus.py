@@ -37,6 +37,8 @@ def verifier(forge: Forge) -> Iterator[Verifier]:
 
 
 @pytest.mark.parametrize("name", CORPUS)
+@pytest.mark.asvs("V9.1.2")
+@pytest.mark.asvs("V9.1.3")
 def test_a_hostile_token_is_refused(verifier: Verifier, forge: Forge, lair: Issuer, name: str) -> None:
     with pytest.raises(TokenRefused) as refused:
         verifier.verify(CORPUS[name](forge))
@@ -60,6 +62,7 @@ def test_what_the_forge_makes_without_a_change_is_accepted(verifier: Verifier, f
         assert verifier.verify(token).subject == "anna"
 
 
+@pytest.mark.asvs("V9.1.1")
 def test_no_bit_of_a_token_can_be_changed(verifier: Verifier, forge: Forge) -> None:
     token = forge.make()
     verifier.verify(token)

@@ -178,6 +178,7 @@ async def test_a_token_in_the_address_is_refused(get: Get, issuer: Issuer) -> No
             assert 'error="invalid_request"' in challenge(found)
 
 
+@pytest.mark.asvs("V10.3.2")
 async def test_a_scope_that_is_missing_is_named(get: Get, issuer: Issuer) -> None:
     found = await get("/both", f"Bearer {issuer.token()}")
     assert (found.status_code, found.json()["code"]) == (403, "insufficient_scope")
@@ -190,6 +191,7 @@ async def test_a_role_that_is_missing_is_403(get: Get, issuer: Issuer) -> None:
     assert (found.status_code, found.json()["code"], "WWW-Authenticate" in found.headers) == (403, "forbidden", False)
 
 
+@pytest.mark.asvs("V10.3.4")
 async def test_a_login_that_is_too_long_ago_is_asked_for_anew(get: Get, issuer: Issuer) -> None:
     for token in (issuer.token(), issuer.token(auth_time=None)):
         found = await get("/recent", f"Bearer {token}")

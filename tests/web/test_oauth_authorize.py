@@ -21,6 +21,7 @@ from tests.web.relying_party import CALLBACK, RelyingParty, allow, hidden, regis
 
 @pytest.mark.promise("B8")
 @pytest.mark.parametrize("uri", HOSTILE)
+@pytest.mark.asvs("V10.4.1")
 def test_nobody_is_sent_to_an_address_that_is_not_the_clients(
     ours: RelyingParty, person: FlaskClient, uri: str
 ) -> None:
@@ -95,6 +96,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("more", "error"), REFUSED)
+@pytest.mark.asvs("V10.4.6")
 def test_what_is_wrong_is_told_to_the_client(
     ours: RelyingParty, person: FlaskClient, more: dict[str, Any], error: str
 ) -> None:
@@ -173,6 +175,7 @@ def test_a_client_without_scopes_in_its_request_gets_those_it_is_registered_with
     assert modest.tokens(person, scope=None)["scope"] == "openid email"
 
 
+@pytest.mark.asvs("V9.2.4")
 def test_a_client_chooses_one_of_its_audiences(make_services: Callable[..., Services], person: FlaskClient) -> None:
     api, other = "https://api.example", "https://other.example"
     services = make_services(audiences=(api, other))

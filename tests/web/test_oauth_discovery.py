@@ -60,6 +60,7 @@ def test_every_endpoint_that_is_listed_is_there(client: FlaskClient, document: d
             assert 404 not in {client.get(path).status_code, client.post(path).status_code}, name
 
 
+@pytest.mark.asvs("V10.4.4")
 def test_every_grant_that_is_listed_works_and_no_other(
     shop: RelyingParty, person: FlaskClient, services: Services, document: dict[str, Any]
 ) -> None:
@@ -139,6 +140,8 @@ def test_every_prompt_that_is_listed_is_understood_and_no_other(
     assert told(shop.authorize(person, prompt="create"))["error"] == "invalid_request"
 
 
+@pytest.mark.asvs("V10.4.6")
+@pytest.mark.asvs("V10.6.1")
 def test_responses_and_challenges_are_as_listed(
     shop: RelyingParty, person: FlaskClient, document: dict[str, Any]
 ) -> None:
@@ -153,6 +156,7 @@ def test_responses_and_challenges_are_as_listed(
     assert told(shop.authorize(person, code_challenge_method="plain"))["error"] == "invalid_request"
 
 
+@pytest.mark.asvs("V10.4.7")
 def test_what_is_not_supported_is_refused(shop: RelyingParty, person: FlaskClient, document: dict[str, Any]) -> None:
     assert document["request_parameter_supported"] is document["request_uri_parameter_supported"] is False
     assert told(shop.authorize(person, request="ey.ey.x"))["error"] == "request_not_supported"

@@ -85,12 +85,14 @@ def test_refreshed_tokens_are_those_of_the_same_login(
 # -- consent -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.asvs("V10.7.2")
 def test_the_page_names_client_scopes_account_and_where_it_leads(shop: RelyingParty, person: FlaskClient) -> None:
     page = shop.authorize(person).get_data(as_text=True)
     for said in ("Shop", "see your name", "see your email", "anna@example.org", "shop.example", "until you log out"):
         assert said in page
 
 
+@pytest.mark.asvs("V10.7.1")
 def test_who_has_agreed_is_asked_again_only_for_more(shop: RelyingParty, person: FlaskClient) -> None:
     allow(person, shop.authorize(person, scope="openid"))
     assert told(shop.authorize(person, scope="openid"))["code"]
@@ -165,6 +167,7 @@ def test_an_answer_that_is_none_is_refused(shop: RelyingParty, person: FlaskClie
 # -- connected applications --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.asvs("V10.7.3")
 def test_a_user_sees_what_they_have_let_in_and_takes_it_back_at_once(shop: RelyingParty, person: FlaskClient) -> None:
     tokens = shop.tokens(person)
     page = person.get("/account/applications").get_data(as_text=True)

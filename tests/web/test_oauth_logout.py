@@ -48,6 +48,7 @@ def test_without_an_address_it_ends_at_our_login(shop: RelyingParty, person: Fla
     assert not logged_in(person)
 
 
+@pytest.mark.asvs("V10.6.2")
 def test_without_a_hint_nobody_is_logged_out_unasked(shop: RelyingParty, person: FlaskClient) -> None:
     for fields in ({}, {"client_id": shop.id, "post_logout_redirect_uri": BYE}, {"id_token_hint": "ey.ey.x"}):
         page = asks(person, **fields)

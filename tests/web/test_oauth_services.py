@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from flask.testing import FlaskClient
 
 from authsvc.services import Services
@@ -27,6 +28,7 @@ def test_a_client_that_logs_people_in_too_is_nobody_itself(services: Services, c
     assert said(both.token(grant_type="client_credentials", scope="openid")) == (400, "invalid_scope")
 
 
+@pytest.mark.asvs("V9.2.4")
 def test_a_service_asks_for_one_of_its_audiences(make_services: Callable[..., Services]) -> None:
     api = "https://api.example"
     services = make_services(audiences=(api, "https://other.example"))

@@ -26,6 +26,7 @@ def pair(text: str) -> str:
 
 
 @pytest.mark.parametrize("secret", ["", "wrong", "x" * 43])
+@pytest.mark.asvs("V10.4.10")
 def test_a_client_without_its_secret_is_refused(job: RelyingParty, secret: str) -> None:
     for sent in (
         {"headers": {"Authorization": basic(job.id, secret)}, "data": {}},

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from flask.testing import FlaskClient
 
 from authsvc.core.jwt import sign
@@ -40,6 +41,8 @@ def test_userinfo_refuses_as_rfc_6750_says(shop: RelyingParty, job: RelyingParty
     assert person.get("/oauth/userinfo").status_code == 401  # a cookie is no token
 
 
+@pytest.mark.asvs("V9.2.3")
+@pytest.mark.asvs("V10.3.1")
 def test_userinfo_takes_no_token_that_is_for_another_service(
     make_services: Callable[..., Services], person: FlaskClient
 ) -> None:
