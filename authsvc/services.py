@@ -96,7 +96,7 @@ def build(settings: Settings, clock: Clock = time.time) -> Services:
     api_keys = ApiKeys(db, keyring, settings, clock)
     bearers = Bearers(db, keys, tokens, sessions, grants, api_keys, settings, clock)
     logouts = Logouts(clients, keys, settings, clock)
-    upkeep = Upkeep(db, sessions, deletions, store.clock)
+    upkeep = Upkeep(db, sessions, deletions, keys, store.clock)
     return Services(
         settings, keyring, db, store, outbox, jobs, links, sessions, accounts, hasher, login, registration, recovery,
         deletions, exports, upkeep, keys, clients, tokens, logouts, codes, grants, consents, oidc, api_keys, bearers,

@@ -10,6 +10,7 @@ from authsvc.core.settings import DAY, MINUTE
 from authsvc.core.store import Clock
 from authsvc.db import Database
 from authsvc.domain.deletions import Deletions
+from authsvc.domain.keys import Keys
 from authsvc.domain.sessions import Sessions
 from authsvc.models import ApiKey, Code, Event, Grant, Job, Link, Registration, Result, RevokedToken, Session
 
@@ -28,10 +29,11 @@ FACTS = 400 * DAY
 
 
 class Upkeep:
-    def __init__(self, db: Database, sessions: Sessions, deletions: Deletions, clock: Clock) -> None:
+    def __init__(self, db: Database, sessions: Sessions, deletions: Deletions, keys: Keys, clock: Clock) -> None:
         self._db = db
         self._sessions = sessions
         self._deletions = deletions
+        self._keys = keys
         self._clock = clock
 
     def clean_up(self, until: float) -> int:
@@ -63,7 +65,7 @@ class Upkeep:
             (Event.id, Event.delivered_at.is_not(None) & (Event.at <= now - FACTS)),
         ]
         removing = [self._removing(key, condition) for key, condition in over]
-        return [self._sessions.end_expired, self._deletions.erase_due, *removing]
+        return [self._sessions.end_expired, self._deletions.erase_due, self._keys.clean_up, *removing]
 
     def _removing(self, key: Any, condition: ColumnElement[bool]) -> Callable[[], int]:
         def remove() -> int:
